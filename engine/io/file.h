@@ -1,0 +1,48 @@
+// Files by coroutine: thin calls that fill an Op and await it. Errors come back with the path or the
+// file's name in them, once, here.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "engine/base/bytes.h"
+#include "engine/io/backend.h"
+#include "engine/task/task.h"
+
+namespace ringtail::io {
+
+// "what path: strerror": ENOENT NotFound, EEXIST AlreadyExists, ENOSPC and EDQUOT ResourceExhausted,
+// EACCES, EPERM and EROFS PermissionDenied, EIO DataLoss, all else Unavailable.
+absl::Status ErrnoStatus(int error, absl::string_view what, absl::string_view path);
+
+// Bytes or -errno; continues after a short result until all vectors are done, or no progress
+// (the count so far, for reads: end of file). Vectors are changed.
+task::Task<int64_t> ReadFully(Backend& backend, int fd, iovec* vectors, int count,
+                              int64_t position);
+task::Task<int64_t> WriteFully(Backend& backend, int fd, iovec* vectors, int count,
+                               int64_t position, uint32_t flags);
+
+task::Task<absl::StatusOr<int>> OpenFile(Backend& backend, std::string path, int open_flags,
+                                         uint32_t mode = 0644);
+task::Task<void> CloseFile(Backend& backend, int fd);
+task::Task<absl::Status> SyncFile(Backend& backend, int fd, std::string path);       // fdatasync
+task::Task<absl::Status> SyncDirectory(Backend& backend, std::string path);           // open, fsync
+task::Task<absl::Status> Allocate(Backend& backend, int fd, int64_t position, int64_t length,
+                                  std::string path);
+task::Task<absl::Status> Unlink(Backend& backend, std::string path);
+task::Task<absl::Status> Rename(Backend& backend, std::string from, std::string to);
+// Existing directories are fine; parents must exist.
+task::Task<absl::Status> MakeDirectory(Backend& backend, std::string path);
+// Removes a directory with the plain files in it.
+task::Task<absl::Status> RemoveDirectoryWithFiles(Backend& backend, std::string path);
+
+// Reads a whole small file (at most `bytes_max`, else OutOfRange).
+task::Task<absl::StatusOr<std::string>> ReadWholeFile(Backend& backend, std::string path,
+                                                      int64_t bytes_max);
+// Writes `path`.tmp, fsync, rename, fsync of the directory: the file is old or new, whole.
+task::Task<absl::Status> ReplaceFile(Backend& backend, std::string path, std::string content);
+
+}  // namespace ringtail::io
