@@ -10,7 +10,8 @@
 namespace ringtail::base {
 namespace {
 
-// From here on ISA-L's folding beats one crc32 instruction per word (perf/batch_bench.cc, BM_Crc32c).
+// From here on ISA-L's folding beats one crc32 instruction per word (perf/batch_bench.cc,
+// BM_Crc32c).
 constexpr size_t kIsalBytesMin = 128;
 // ISA-L takes its length as an int.
 constexpr size_t kIsalBytesMax = size_t{1} << 30;

@@ -1,8 +1,9 @@
 // Integers of variable length, seven bits a byte, low bits first, as in protobuf and in Kafka's
 // records (KIP-98: signed, zigzag) and flexible protocol versions (KIP-482: unsigned).
 //
-// Decoding never reads past the view. A value whose bits do not fit its type fails, as does one that
-// ends early; more bytes than needed (0x80 0x00) are accepted up to the type's longest, as Kafka does.
+// Decoding never reads past the view. A value whose bits do not fit its type fails, as does one
+// that ends early; more bytes than needed (0x80 0x00) are accepted up to the type's longest, as
+// Kafka does.
 #pragma once
 
 #include <bit>
