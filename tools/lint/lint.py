@@ -2,7 +2,7 @@
 """Checks the tree against tools/lint/rules.json: lint.py [--xml FILE] [CHECK...]
 
 Every message says file:line, what was expected and what came. Each check is one test case; the last
-line counts them. --xml writes the result for tools/count_tests.py.
+line counts them. --xml writes the result for tools/testing/count_tests.py.
 """
 
 import argparse

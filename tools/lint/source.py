@@ -6,6 +6,7 @@ _CONTROL = re.compile(
     r"^(if|for|while|switch|else|do|try|catch|namespace|class|struct|union|enum|return|co_return|case|"
     r"co_await|co_yield|default)\b")
 _SCOPE = re.compile(r"\b(namespace|class|struct|union|enum|extern)\b")
+_LABEL = re.compile(r"\s*((public|private|protected)\s*:\s*)?")
 _AFTER_PARAMETERS = re.compile(
     r"\)\s*((const|noexcept|override|final|mutable|&&|&|constexpr|requires\b.*|->.*|:[^:].*|noexcept\s*\(.*\))\s*)*$",
     re.S)
@@ -34,7 +35,7 @@ def blank(text, keep_strings=False):
 
 
 def _is_function(head):
-    head = re.sub(r"^\s*(public|private|protected)\s*:", "", head).strip()
+    head = head[_LABEL.match(head).end():].rstrip()
     head = re.sub(r"^template\s*<[^{;]*?>\s*(?=[A-Za-z_\[])", "", head)
     if "(" not in head or _CONTROL.match(head) or head.endswith(("=", ",", "(")):
         return False
@@ -50,15 +51,21 @@ def functions(text):
         char, at = match.group(0), match.start()
         if char == "{":
             head = code[head_start:at]
-            function = not inside and not _scope(head) and _is_function(head)
-            first = head_start + len(head) - len(head.lstrip())
-            stack.append((function, first, " ".join(head.split())))
+            # Formatted code has a space before a body, none before an initializer: `: a_{1} {`.
+            initializer = at > 0 and (code[at - 1].isalnum() or code[at - 1] in "_>")
+            function = not inside and not initializer and not _scope(head) and _is_function(head)
+            first = head_start + len(_LABEL.match(head).group(0))
+            stack.append((function, first, head, head_start if initializer else None))
             inside += function
         elif char == "}" and stack:
-            function, first, head = stack.pop()
+            function, first, head, resume = stack.pop()
             if function:
                 inside -= 1
+                head = " ".join(head[_LABEL.match(head).end():].split())
                 yield code.count("\n", 0, first) + 1, code.count("\n", 0, at) + 1, head
+            if resume is not None:
+                head_start = resume
+                continue
         elif char == ";" and _open_parenthesis(code[head_start:at]):
             continue
         head_start = at + 1
