@@ -1,0 +1,295 @@
+// One partition's log: the segments in a directory `<data>/<topic>-<partition>`, in Kafka's formats
+// (FORMAT.md). It belongs to one core; everything here is called on that core.
+//
+// Three ends, log_start <= written_end <= log_end:
+//   log_start    the first offset that may be read
+//   written_end  all below is in the page cache of its segment: what may be read
+//   log_end      the next offset to assign; what lies between is queued or being written
+//
+// Append* assigns and queues at once. A writer task writes what is queued, one write in flight at a
+// time, all that came meanwhile joining the next vectored write, straight from the caller's bytes:
+// they must stay where they are until written_end() has passed them or their append has failed.
+//
+// Failed writes. No space: the whole queue fails, log_end falls back to written_end, and appends
+// are refused (kNoSpace) until the file system has space again. Anything else: the log is poisoned,
+// no appends (kPoisoned) until it is opened anew; reads go on in both cases.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "engine/base/bytes.h"
+#include "engine/base/types.h"
+#include "engine/log/batch.h"
+#include "engine/log/epoch_cache.h"
+#include "engine/log/log_environment.h"
+#include "engine/log/log_observer.h"
+#include "engine/log/log_options.h"
+#include "engine/log/position_cache.h"
+#include "engine/log/read_plan.h"
+#include "engine/log/segment.h"
+#include "engine/task/sync.h"
+#include "engine/task/task.h"
+
+namespace ringtail::log {
+
+struct TopicPartition {
+  std::string topic;
+  int32_t partition = 0;
+
+  // "<topic>-<partition>", the name of its directory.
+  std::string ToString() const { return topic + "-" + std::to_string(partition); }
+};
+
+enum class AppendError : uint8_t {
+  kNone,
+  kNoSpace,     // the file system is full: KAFKA_STORAGE_ERROR, retriable
+  kPoisoned,    // a write or sync failed: KAFKA_STORAGE_ERROR until the log is opened anew
+  kClosed,      // being closed or truncated: NOT_LEADER_OR_FOLLOWER
+  kBadBatches,  // not whole batches, or larger than a segment may be
+  kBadOffset,   // AppendVerbatim: does not start at or after log_end, or runs backwards
+};
+
+// What an append did. Pass it to WaitWritten as it is.
+struct AppendResult {
+  AppendError error = AppendError::kNone;
+  base::Offset base_offset;  // of the first batch
+  base::Offset end_offset;   // exclusive; where the next append begins
+  int64_t max_timestamp_ms = kNoTimestamp;
+  uint32_t generation = 0;  // log_end has fallen back this often before
+
+  bool ok() const { return error == AppendError::kNone; }
+};
+
+struct OpenOptions {
+  // The data directory was closed cleanly (see data_directory.h): sizes and indexes are trusted.
+  bool clean = false;
+  // Segments that end at or below this were synced, so that they need no scan.
+  base::Offset recovery_point;
+  // From log-start-offset-checkpoint.
+  base::Offset log_start;
+};
+
+struct RecoveryInfo {
+  bool scanned = false;  // false: trusted as it was
+  int64_t bytes_scanned = 0;
+  int64_t bytes_cut = 0;          // damaged or unfinished, behind the last whole batch
+  uint32_t segments_removed = 0;  // behind a cut, or debris
+  std::string cut_reason;         // for the log; empty where nothing but zeros was cut
+};
+
+struct TimestampOffset {
+  int64_t timestamp_ms = kNoTimestamp;
+  base::Offset offset;
+  int32_t leader_epoch = -1;
+};
+
+class Log {
+ public:
+  // Makes the directory and an empty log that starts at offset 0. AlreadyExists.
+  // `env` and `observer` outlive the log.
+  static task::Task<absl::StatusOr<std::unique_ptr<Log>>> Create(
+      LogEnvironment& env, LogObserver& observer, std::string directory, LogConfig config,
+      TopicPartition name, base::Uuid topic_id);
+  // Opens what is there, or an empty log where the directory holds no segment. NotFound without a
+  // directory. `info` may be null.
+  static task::Task<absl::StatusOr<std::unique_ptr<Log>>> Open(
+      LogEnvironment& env, LogObserver& observer, std::string directory, LogConfig config,
+      TopicPartition name, OpenOptions options, RecoveryInfo* info);
+  ~Log();  // closed, or the backend has dropped all operations
+  Log(const Log&) = delete;
+  Log& operator=(const Log&) = delete;
+
+  const TopicPartition& name() const { return name_; }
+  const std::string& directory() const { return directory_; }
+  const LogConfig& config() const { return config_; }
+  void SetConfig(const LogConfig& config) { config_ = config; }
+
+  base::Offset log_start() const { return log_start_; }
+  base::Offset written_end() const { return written_end_; }
+  base::Offset log_end() const { return log_end_; }
+  // Everything below was synced to the device.
+  base::Offset recovery_point() const { return recovery_point_; }
+  // Ok, or why appends are refused.
+  const absl::Status& write_status() const { return write_status_; }
+  // Bytes of batches in all segments, preallocated space not counted.
+  int64_t size_bytes() const;
+  size_t segment_count() const { return segments_.size(); }
+  int64_t queued_bytes() const { return queued_bytes_; }
+  const EpochCache& epochs() const { return epochs_; }
+
+  // --- Append. Neither suspends; `batches` are whole, validated batches (batch.h).
+  // Assigns offsets from log_end on and the epoch, in place.
+  AppendResult AppendAsLeader(base::MutableByteView batches, int32_t leader_epoch);
+  // Takes offsets and epochs as they stand. Gaps are fine.
+  AppendResult AppendVerbatim(base::ByteView batches);
+  // Ends when the append is written. ResourceExhausted or DataLoss: its write failed. Aborted: the
+  // log was truncated below it or closed. DeadlineExceeded: it may still be written later.
+  task::Task<absl::Status> WaitWritten(AppendResult append, base::Nanos deadline);
+
+  // --- Read.
+  // Batches from the one that holds `from` on: whole ones, below `upper_bound` (at most written_end
+  // counts), of one segment, at most `bytes_max` bytes - or one batch, if that is larger and
+  // `at_least_one_batch`. Empty where there is nothing (yet). OutOfRange: `from` is below log_start
+  // or above log_end.
+  task::Task<absl::StatusOr<ReadPlan>> PlanRead(base::Offset from, base::Offset upper_bound,
+                                                int64_t bytes_max, bool at_least_one_batch);
+  // The first record at or after `timestamp_ms`; nullopt where all are older. For records in a
+  // compressed batch, the batch's first offset is the answer: clients read forward from there.
+  task::Task<absl::StatusOr<std::optional<TimestampOffset>>> OffsetForTimestamp(
+      int64_t timestamp_ms, base::Offset upper_bound);
+  // The record with the largest timestamp; for a compressed batch, the batch's last offset.
+  task::Task<absl::StatusOr<std::optional<TimestampOffset>>> OffsetOfMaxTimestamp();
+
+  // --- Cut. One of these at a time; appends are refused meanwhile.
+  // Removes all at or after `end`. Aborts waits on what is removed. DeadlineExceeded where plans
+  // that reach past `end` are still pinned by then: nothing was changed.
+  task::Task<absl::Status> Truncate(base::Offset end, base::Nanos deadline);
+  // Removes everything and goes on at `start`.
+  task::Task<absl::Status> TruncateFullyAndStartAt(base::Offset start, base::Nanos deadline);
+  // Reads below fail from now on. Does not go back, nor past written_end.
+  void AdvanceLogStart(base::Offset start);
+  // Removes segments that lie wholly below log_start; never the last one. Returns how many.
+  task::Task<absl::StatusOr<size_t>> RemoveSegmentsBelowStart();
+  // What retention judges by, oldest first; max_timestamp_ms may have to be read.
+  task::Task<absl::StatusOr<std::vector<SegmentInfo>>> Segments();
+
+  // --- Durability and end.
+  // Syncs what is written and moves recovery_point.
+  task::Task<absl::Status> Sync();
+  // Ends the segment now, as when it is full. Nothing to do where it is empty.
+  absl::Status Roll();
+  // Gives back preallocated space of an idle log.
+  task::Task<absl::Status> TrimIdle();
+  // Waits for the write in flight, trims, writes indexes and snapshot, syncs. Appends are refused
+  // from the call on. The log can still be read until it is destroyed.
+  task::Task<absl::Status> Close();
+  // Close without any of the writing, then removes the directory's files and the directory.
+  task::Task<absl::Status> CloseAndRemove();
+
+  // Reads producer snapshots and batches again, through the observer.
+  task::Task<absl::Status> ReplayProducers();
+
+ private:
+  struct Queued {
+    Segment* segment;
+    int64_t position;
+    base::ByteView bytes;
+    base::Offset end;
+  };
+  struct Rollback {
+    uint32_t generation;  // appends of this generation or before ...
+    base::Offset end;     // ... that end past this have failed
+    absl::Status status;
+  };
+  struct Waiter : task::ListNode {
+    base::Offset end;
+    bool done = false;
+    task::WaitList changed;
+  };
+  struct Located {
+    size_t segment_index = 0;
+    int64_t position = 0;
+    base::Offset base_offset;
+    base::Offset next_offset;
+    int64_t bytes = 0;
+    int64_t max_timestamp_ms = kNoTimestamp;
+  };
+  class HeaderReader;
+  class Recovery;
+
+  Log(LogEnvironment& env, LogObserver& observer, std::string directory, LogConfig config,
+      TopicPartition name);
+
+  Segment& active() { return *segments_.back(); }
+
+  // log.cc: appends and the ends.
+  AppendError AppendRefused();
+  AppendResult Refuse(AppendError error) const;
+  bool MustRoll(int64_t bytes, int64_t timestamp_ms, base::Offset base_offset);
+  void RollTo(base::Offset base);
+  void Enqueue(base::ByteView bytes, AppendResult& result);
+  void WakeWaiters();
+  void FailFrom(base::Offset end, const absl::Status& why);
+  absl::Status FailureOf(const AppendResult& append) const;
+  task::Task<void> FlushEpochs();
+  void EpochsChanged();
+
+  // appender.cc: the writer task.
+  void StartWriter();
+  task::Task<void> WriteQueue();
+  task::Task<absl::Status> PrepareFile(Segment& segment, FilePin* pin);
+  task::Task<int64_t> WriteVectors(int fd, iovec* vectors, int count, int64_t bytes,
+                                   int64_t position);
+  size_t GatherWrite(std::vector<iovec>& vectors, int64_t* bytes);
+  void Written(size_t entries, int64_t bytes);
+  void WriteFailed(const absl::Status& why);
+  void MaybeAllocate(Segment& segment);
+  task::Task<void> AllocateAhead(Segment* segment, int64_t from, int64_t bytes);
+  task::Task<void> WriterIdle();
+
+  // log_seal.cc: what happens to a segment once it is full, and at the end.
+  void StartSealing();
+  task::Task<void> SealTask();
+  task::Task<absl::Status> SaveSegment(Segment& segment, bool sync);
+  task::Task<absl::Status> TrimSegment(Segment& segment);
+  task::Task<absl::Status> WriteSnapshot(base::Offset end, std::string snapshot);
+
+  // log_read.cc
+  size_t SegmentIndexFor(base::Offset offset) const;
+  base::Offset SegmentEnd(size_t index) const;
+  task::Task<absl::StatusOr<Located>> LocateBatch(base::Offset offset);
+  task::Task<absl::StatusOr<Located>> LocateIn(size_t segment_index, base::Offset offset);
+
+  // log_truncate.cc
+  task::Task<absl::Status> RemoveSegmentFiles(Segment& segment);
+  task::Task<absl::Status> TruncateLocked(base::Offset end, base::Nanos deadline);
+
+  LogEnvironment& env_;
+  LogObserver& observer_;
+  std::string directory_;
+  LogConfig config_;
+  TopicPartition name_;
+  std::vector<std::unique_ptr<Segment>> segments_;  // by base; never empty once open
+  std::vector<std::unique_ptr<Segment>> dropped_;   // while background tasks may still name them
+  EpochCache epochs_;
+  PositionCache positions_{32};
+  LogPins pins_;
+
+  base::Offset log_start_;
+  base::Offset written_end_;
+  base::Offset log_end_;
+  base::Offset recovery_point_;
+
+  std::deque<Queued> queue_;
+  int64_t queued_bytes_ = 0;
+  bool writing_ = false;
+  task::WaitList writer_idle_;
+  uint32_t generation_ = 0;
+  std::deque<Rollback> rollbacks_;
+  task::IntrusiveList<Waiter> waiters_;  // by end
+  absl::Status write_status_;
+  bool poisoned_ = false;
+  base::Nanos space_checked_ = 0;
+  bool refusing_ = false;  // truncating
+  bool closed_ = false;
+
+  base::Nanos allocate_window_start_ = 0;  // what was written since then sets the next step
+  int64_t allocate_window_bytes_ = 0;
+
+  std::vector<std::pair<base::Offset, std::string>> snapshots_;  // of rolls, to be written
+  bool sealing_ = false;
+  bool epochs_dirty_ = false;
+  bool epochs_flushing_ = false;
+  task::WaitList background_;  // an allocation, a seal or an epoch flush has ended
+  task::AsyncMutex maintenance_;
+};
+
+}  // namespace ringtail::log
