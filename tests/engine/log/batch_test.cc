@@ -1,7 +1,9 @@
 #include "engine/log/batch.h"
 
 #include <cstdint>
+#include <iostream>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "engine/base/crc32c.h"
@@ -273,7 +275,7 @@ TEST(BatchWalkerTest, StopsAtGarbage) {
 
 TEST(BatchTest, RandomBytesNeverPassForABatch) {
   const uint32_t seed = std::random_device()();
-  RecordProperty("seed", std::to_string(seed));
+  std::cout << "seed " << seed << std::endl;
   std::mt19937 random(seed);
   for (int round = 0; round < 20'000; ++round) {
     Bytes bytes(random() % 200);
