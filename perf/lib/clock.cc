@@ -1,0 +1,69 @@
+#include "perf/lib/clock.h"
+
+#include <time.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "perf/lib/check.h"
+
+namespace ringtail::perf {
+namespace {
+
+int64_t ReadClock(clockid_t clock) {
+  timespec now;
+  CheckCall(clock_gettime(clock, &now), "clock_gettime");
+  return now.tv_sec * kNsPerSecond + now.tv_nsec;
+}
+
+}  // namespace
+
+int64_t NowNs() { return ReadClock(CLOCK_MONOTONIC); }
+
+int64_t SelfCpuNs() { return ReadClock(CLOCK_PROCESS_CPUTIME_ID); }
+
+int64_t ProcessCpuNs(pid_t pid) {
+  clockid_t clock;
+  const int error = clock_getcpuclockid(pid, &clock);
+  if (error != 0) throw std::system_error(error, std::generic_category(), "clock_getcpuclockid");
+  return ReadClock(clock);
+}
+
+std::map<std::string, int64_t> ThreadCpuNs(pid_t pid) {
+  std::map<std::string, int64_t> by_name;
+  const std::string tasks = "/proc/" + std::to_string(pid) + "/task";
+  for (const auto& task : std::filesystem::directory_iterator(tasks)) {
+    std::ifstream comm(task.path() / "comm");
+    std::ifstream schedstat(task.path() / "schedstat");
+    std::string name;
+    int64_t cpu_ns = 0;
+    if (std::getline(comm, name) && schedstat >> cpu_ns) by_name[name] += cpu_ns;
+  }
+  return by_name;
+}
+
+Memory ProcessMemory(pid_t pid) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  Memory memory;
+  std::string line;
+  while (std::getline(status, line)) {
+    std::istringstream words(line);
+    std::string key;
+    int64_t kib = 0;
+    words >> key >> kib;
+    if (key == "VmRSS:") memory.resident_bytes = kib * 1024;
+    if (key == "RssAnon:") memory.anonymous_bytes = kib * 1024;
+  }
+  Require(memory.resident_bytes > 0, "no VmRSS for process " + std::to_string(pid));
+  return memory;
+}
+
+Meter::Meter(pid_t pid) : pid_(pid), start_ns_(NowNs()), start_cpu_ns_(ProcessCpuNs(pid)) {}
+
+double Meter::WallSeconds() const { return (NowNs() - start_ns_) / 1e9; }
+
+double Meter::CpuSeconds() const { return (ProcessCpuNs(pid_) - start_cpu_ns_) / 1e9; }
+
+}  // namespace ringtail::perf
