@@ -24,10 +24,14 @@
 namespace ringtail::core {
 
 struct CoreOptions {
-  base::Nanos busy_poll_ns = 20'000;            // spin this long before blocking; adapts downwards
-  base::Nanos turn_budget_ns = 500'000;         // ready tasks run at most this long before a poll
-  base::Nanos stall_report_ns = 50'000'000;     // a turn longer than this is reported
-  size_t buffer_bytes_kept = 32u << 20;         // see io::BufferPool
+  // Spin at most this long before blocking; adapts downwards to nothing where spins find no work.
+  // 0: never (where the clock does not move by itself).
+  base::Nanos busy_poll_ns = 20'000;
+  base::Nanos turn_budget_ns = 500'000;      // ready tasks run at most this long before a poll
+  base::Nanos stall_report_ns = 50'000'000;  // a turn longer than this is reported
+  size_t buffer_bytes_kept = 32u << 20;      // see io::BufferPool; given back after idle seconds
+  // Called on the core's thread, at most once a second, after a turn that was too long.
+  std::function<void(base::CoreId, base::Nanos turn_ns)> on_stall;
 };
 
 struct CoreCounters {
@@ -57,14 +61,15 @@ class Core {
   base::CoreId id() const { return id_; }
   CoreGroup& group() { return group_; }
   io::Backend& io() { return *backend_; }
-  task::Scheduler& scheduler() { return scheduler_; }
+  task::Scheduler& scheduler() { return *scheduler_; }
   io::BufferPool& buffers() { return buffers_; }
-  base::Nanos now() const { return scheduler_.now(); }
+  base::Nanos now() const { return scheduler_->now(); }
   const CoreCounters& counters() const { return counters_; }
 
   // Runs turns until RequestStop(); on the thread that owns the core from now on.
   void Run();
-  // One turn. Blocks in the backend only if `may_wait` and nothing is ready. True: something was done.
+  // One turn. Blocks in the backend only if `may_wait` and nothing is ready. True: something was
+  // done.
   bool Turn(bool may_wait);
   // Thread-safe: Run() returns at the end of its turn.
   void RequestStop();
@@ -80,10 +85,15 @@ class Core {
 
   size_t TakeMessages();
   void FlushOutgoing();
+  void WakeTouched();
   bool AnyMail() const;
-  void RunReadyTasks();
-  void BlockOrSpin(bool may_wait);
-  void WatchStall(base::Nanos started);
+  size_t RunReadyTasks(base::Nanos started);
+  size_t PollBackend(bool may_wait, base::Nanos now);
+  size_t Spin(base::Nanos until);
+  size_t Block(base::Nanos now);
+  base::Nanos BlockDeadline(base::Nanos now) const;
+  void WatchStall(base::Nanos started, base::Nanos ended);
+  void TrimWhenIdle(base::Nanos now);
 
   base::CoreId id_;
   CoreGroup& group_;
@@ -91,11 +101,18 @@ class Core {
   CoreOptions options_;
   io::BufferPool buffers_;
   CoreCounters counters_;
-  std::vector<std::unique_ptr<task::IntrusiveList<Message>>> outgoing_;  // by target: mailbox was full
+  // By target: what did not fit its mailbox.
+  std::vector<std::unique_ptr<task::IntrusiveList<Message>>> outgoing_;
+  size_t outgoing_count_ = 0;
+  std::vector<bool> touched_;  // by target: sent to since the last WakeTouched()
+  bool any_touched_ = false;
   std::atomic<bool> sleeping_{false};
   std::atomic<bool> stop_{false};
-  base::Nanos busy_poll_ns_ = 0;
-  task::Scheduler scheduler_;  // last: its tasks' frames use everything above
+  base::Nanos busy_poll_ns_ = 0;  // how long the next spin may be
+  base::Nanos stall_reported_ = 0;
+  base::Nanos trim_checked_ = 0;
+  uint64_t trim_takes_ = 0;
+  std::optional<task::Scheduler> scheduler_;  // destroyed first: its frames use everything above
 };
 
 // All cores of one broker and the mailboxes between them, plus one mailbox per core for the control
@@ -120,7 +137,8 @@ class CoreGroup {
   friend class Core;
   uint32_t count_;
   std::vector<Core*> cores_;
-  std::vector<std::unique_ptr<Mailbox>> mailboxes_;  // (count + 1) rows: the last is the control thread's
+  std::vector<std::unique_ptr<Mailbox>>
+      mailboxes_;  // (count + 1) rows: the last is the control thread's
 };
 
 namespace internal {
@@ -169,9 +187,9 @@ struct RemoteCall : Message {
 
 }  // namespace internal
 
-// Runs fn() - which returns a Task<T> - on core `target` and returns its value here. Captures of `fn`
-// stay alive in this frame, on this core, until the answer is here: the target may read through them,
-// and nothing else. The same core: a plain call.
+// Runs fn() - which returns a Task<T> - on core `target` and returns its value here. Captures of
+// `fn` stay alive in this frame, on this core, until the answer is here: the target may read
+// through them, and nothing else. The same core: a plain call.
 template <class Fn, class T = typename internal::TaskValue<std::invoke_result_t<Fn>>::type>
 task::Task<T> CallOn(base::CoreId target, Fn fn) {
   Core& here = Core::Current();

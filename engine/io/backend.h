@@ -3,11 +3,13 @@
 // (tests/sim/). One per core, used on that core's thread only (WakeFromAnyThread excepted).
 //
 // Contract
-//  1. Submit() only stages. Nothing completes inside it; Poll() hands staged operations to the kernel
+//  1. Submit() only stages. Nothing completes inside it; Poll() hands staged operations to the
+//  kernel
 //     and makes the waiters of completed ones ready. An Op completes exactly once.
 //  2. Results are -errno as the system call gives them, never an exception.
 //  3. The synchronous calls below never wait for a disk or a peer, unless their comment says so.
-//  4. Closing an fd with operations in flight on it is a bug. To end them: ShutdownSocket or Cancel.
+//  4. Closing an fd with operations in flight on it is a bug. To end them: ShutdownSocket or
+//  Cancel.
 #pragma once
 
 #include <sys/uio.h>
@@ -26,11 +28,11 @@ namespace ringtail::io {
 
 // What the kernel below can do; probed at start.
 struct Features {
-  bool cachestat = false;        // Linux 6.5; else residency is asked with preadv2(RWF_NOWAIT)
-  bool dont_cache = false;       // RWF_DONTCACHE, Linux 6.14
-  bool send_zero_copy = false;   // IORING_OP_SEND_ZC, 6.0
-  bool message_ring = false;     // IORING_OP_MSG_RING, 5.18
-  std::string description;       // one line for the log
+  bool cachestat = false;       // Linux 6.5; else residency is asked with preadv2(RWF_NOWAIT)
+  bool dont_cache = false;      // RWF_DONTCACHE, Linux 6.14
+  bool send_zero_copy = false;  // IORING_OP_SEND_ZC, 6.0
+  bool message_ring = false;    // IORING_OP_MSG_RING, 5.18
+  std::string description;      // one line for the log
 };
 
 struct FileInfo {
@@ -52,10 +54,10 @@ struct DiskSpace {
 
 struct BackendCounters {
   uint64_t polls = 0;
-  uint64_t waits = 0;            // polls that were allowed to block
+  uint64_t waits = 0;  // polls that were allowed to block
   uint64_t submitted = 0;
   uint64_t completed = 0;
-  uint64_t overflows = 0;        // completions that did not fit the completion queue
+  uint64_t overflows = 0;  // completions that did not fit the completion queue
   uint64_t wakes_sent = 0;
   uint64_t inline_writes = 0;
   uint64_t inline_write_max_ns = 0;
@@ -67,8 +69,8 @@ class Backend {
 
   // --- Operations.
   virtual void Submit(Op* op) = 0;
-  // first -> second, in order: the second starts when the first has moved all its bytes, and ends with
-  // -ECANCELED where the first failed or was short.
+  // first -> second, in order: the second starts when the first has moved all its bytes, and ends
+  // with -ECANCELED where the first failed or was short.
   virtual void SubmitLinked(Op* first, Op* second) = 0;
   // Asks `op` to end early: it completes as ever, with -ECANCELED or its own result.
   virtual void Cancel(Op* op) = 0;
@@ -76,6 +78,9 @@ class Backend {
   // (<= Now(): does not wait; kNever: as long as it takes) or a wake. Returns how many completed.
   virtual size_t Poll(base::Nanos deadline) = 0;
   virtual size_t in_flight() const = 0;
+  // Ends all operations without making their waiters ready, so that the frames in which they live
+  // may be destroyed. Nothing may be submitted afterwards.
+  virtual void DropOperations() {}
   virtual void ReleaseProvided(ProvidedBuffer buffer) = 0;
   virtual size_t provided_buffer_bytes() const = 0;
 
@@ -126,6 +131,8 @@ class Backend {
   virtual int64_t UnacknowledgedBytes(int socket) = 0;
   // {read end, write end}; capacity_bytes as near as the kernel grants.
   virtual absl::StatusOr<std::pair<int, int>> Pipe(int64_t capacity_bytes) = 0;
+  // What the kernel granted: a splice into it moves at most this.
+  virtual int64_t PipeCapacity(int pipe) { return 64 << 10; }
 
   const Features& features() const { return features_; }
   const BackendCounters& counters() const { return counters_; }

@@ -48,12 +48,14 @@ class BufferPool {
   BufferPool& operator=(const BufferPool&) = delete;
   ~BufferPool();  // all buffers have been returned
 
+  // Page-aligned from 4 KiB on. Its content is undefined.
   Buffer Take(size_t bytes);
   // Gives all kept memory back to the system; called when the core has been idle.
   void Trim();
 
   size_t kept_bytes() const { return kept_bytes_; }
   size_t lent_bytes() const { return lent_bytes_; }
+  uint64_t takes() const { return takes_; }
   uint64_t allocations() const { return allocations_; }  // that were not served from what was kept
 
  private:
@@ -63,6 +65,7 @@ class BufferPool {
   size_t kept_bytes_max_;
   size_t kept_bytes_ = 0;
   size_t lent_bytes_ = 0;
+  uint64_t takes_ = 0;
   uint64_t allocations_ = 0;
   std::vector<std::vector<uint8_t*>> kept_;  // by size class: powers of two in quarter steps
 };

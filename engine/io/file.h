@@ -1,5 +1,5 @@
-// Files by coroutine: thin calls that fill an Op and await it. Errors come back with the path or the
-// file's name in them, once, here.
+// Files by coroutine: thin calls that fill an Op and await it. Errors come back with the path or
+// the file's name in them, once, here.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@
 
 namespace ringtail::io {
 
-// "what path: strerror": ENOENT NotFound, EEXIST AlreadyExists, ENOSPC and EDQUOT ResourceExhausted,
-// EACCES, EPERM and EROFS PermissionDenied, EIO DataLoss, all else Unavailable.
+// "what path: strerror": ENOENT NotFound, EEXIST AlreadyExists, ENOSPC and EDQUOT
+// ResourceExhausted, EACCES, EPERM and EROFS PermissionDenied, EIO DataLoss, all else Unavailable.
 absl::Status ErrnoStatus(int error, absl::string_view what, absl::string_view path);
 
 // Bytes or -errno; continues after a short result until all vectors are done, or no progress
@@ -28,8 +28,8 @@ task::Task<int64_t> WriteFully(Backend& backend, int fd, iovec* vectors, int cou
 task::Task<absl::StatusOr<int>> OpenFile(Backend& backend, std::string path, int open_flags,
                                          uint32_t mode = 0644);
 task::Task<void> CloseFile(Backend& backend, int fd);
-task::Task<absl::Status> SyncFile(Backend& backend, int fd, std::string path);       // fdatasync
-task::Task<absl::Status> SyncDirectory(Backend& backend, std::string path);           // open, fsync
+task::Task<absl::Status> SyncFile(Backend& backend, int fd, std::string path);  // fdatasync
+task::Task<absl::Status> SyncDirectory(Backend& backend, std::string path);     // open, fsync
 task::Task<absl::Status> Allocate(Backend& backend, int fd, int64_t position, int64_t length,
                                   std::string path);
 task::Task<absl::Status> Unlink(Backend& backend, std::string path);

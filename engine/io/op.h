@@ -18,19 +18,19 @@ class Backend;
 enum class OpCode : uint8_t {
   kNop,
   // Files. Results: bytes, 0 or -errno.
-  kRead,           // fd, vectors, position -> bytes; may be short
-  kWrite,          // fd, vectors, position, flags kDataSync -> bytes; may be short
-  kSync,           // fd -> 0: data and the metadata needed to read it (fdatasync)
-  kSyncAll,        // fd -> 0: all metadata too (fsync); for directories
-  kWriteback,      // fd, position, length -> 0: starts writing dirty pages, does not flush the device
-  kAllocate,       // fd, position, length -> 0: fallocate mode 0, sets the size
-  kDropCache,      // fd, position, length -> 0: clean pages leave the page cache
-  kOpen,           // path, open_flags, mode -> fd
-  kClose,          // fd -> 0
-  kUnlink,         // path -> 0
+  kRead,       // fd, vectors, position -> bytes; may be short
+  kWrite,      // fd, vectors, position, flags kDataSync -> bytes; may be short
+  kSync,       // fd -> 0: data and the metadata needed to read it (fdatasync)
+  kSyncAll,    // fd -> 0: all metadata too (fsync); for directories
+  kWriteback,  // fd, position, length -> 0: starts writing dirty pages, does not flush the device
+  kAllocate,   // fd, position, length -> 0: fallocate mode 0, sets the size
+  kDropCache,  // fd, position, length -> 0: clean pages leave the page cache
+  kOpen,       // path, open_flags, mode -> fd
+  kClose,      // fd -> 0
+  kUnlink,     // path -> 0
   kRemoveDirectory,  // path -> 0
-  kRename,         // path, path2 -> 0: replaces atomically
-  kMakeDirectory,  // path, mode -> 0
+  kRename,           // path, path2 -> 0: replaces atomically
+  kMakeDirectory,    // path, mode -> 0
   // Sockets, all non-blocking.
   kAccept,           // fd -> fd of the new connection
   kConnect,          // fd, address -> 0
@@ -63,8 +63,8 @@ struct Op {
   int fd2 = -1;
   const struct iovec* vectors = nullptr;
   uint32_t vector_count = 0;
-  uint32_t mode = 0;        // kOpen, kMakeDirectory
-  int open_flags = 0;       // O_...; O_CLOEXEC is always added
+  uint32_t mode = 0;   // kOpen, kMakeDirectory
+  int open_flags = 0;  // O_...; O_CLOEXEC is always added
   uint32_t poll_events = 0;
   int64_t position = 0;
   int64_t position2 = 0;
