@@ -89,6 +89,11 @@ struct EncodedSize {
   size_t total_bytes() const { return buffer_bytes + hole_bytes; }
 };
 
+// An array takes at most so many times the bytes that its elements need in the frame; the generated
+// code asserts it for every element type. In a bad frame each level of nesting can claim the same
+// bytes once.
+inline constexpr size_t kArrayGrowthMax = 24;
+
 struct DecodeLimits {
   // Memory that the arrays of one message may take in the arena. An array's count is checked
   // against the bytes left in the frame first, so small frames never come near it.

@@ -123,6 +123,15 @@ def element_bytes_min(field, message, flexible_word):
     return "%s ? %d : %d" % (flexible_word, least[0], least[1])
 
 
+def growth_check(field, message):
+    """A static_assert that a frame's arrays stay within a multiple of its size in memory."""
+    expression = element_bytes_min(field, message, "flexible")
+    least = min(int(n) for n in expression.replace("flexible ? ", "").split(" : "))
+    owner = message.name + "::" if field.struct else ""
+    return "static_assert(sizeof(%s%s) <= kArrayGrowthMax * %d);" % (
+        owner, element_type(field), least)
+
+
 class MessageCode:
     """The C++ of one message."""
 
@@ -395,6 +404,10 @@ class MessageCode:
         for struct in message.structs + [message.root]:
             self.read_function(struct)
             self.write_function(struct)
+        checks = {growth_check(f, message)
+                  for s in message.structs + [message.root] for f in s.fields if f.is_array}
+        for check in sorted(checks):
+            self.emit(0, check)
         self.emit(0, "}  // namespace")
         self.emit(0, "")
         name = message.name
