@@ -213,6 +213,9 @@ def parse(path):
                     stack.append((indent + 2, child))
             except (SchemaError, IndexError, ValueError) as error:
                 raise SystemExit("%s:%d: %s: %s" % (path, number, error, line.strip()))
-    if message:
-        finish(message, repeats, structs)
+    try:
+        if message:
+            finish(message, repeats, structs)
+    except SchemaError as error:
+        raise SystemExit("%s: %s" % (path, error))
     return messages
