@@ -51,6 +51,8 @@ Core::Core(base::CoreId id, CoreGroup& group, std::unique_ptr<io::Backend> backe
 }
 
 Core::~Core() {
+  // Run() may have returned before the RequestStop() that caused it.
+  while (stopping_.load(std::memory_order_acquire) > 0) sched_yield();
   // The kernel may still write to the frames of suspended tasks: first end that, then destroy them.
   // Core::Current() stays valid meanwhile, for the destructors of what they hold.
   Core* previous = std::exchange(current_core, this);
@@ -85,8 +87,10 @@ bool Core::Turn(bool may_wait) {
 }
 
 void Core::RequestStop() {
+  stopping_.fetch_add(1, std::memory_order_relaxed);
   stop_.store(true, std::memory_order_release);
   backend_->WakeFromAnyThread();
+  stopping_.fetch_sub(1, std::memory_order_release);
 }
 
 bool Core::stop_requested() const { return stop_.load(std::memory_order_acquire); }

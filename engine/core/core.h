@@ -108,6 +108,7 @@ class Core {
   bool any_touched_ = false;
   std::atomic<bool> sleeping_{false};
   std::atomic<bool> stop_{false};
+  std::atomic<uint32_t> stopping_{0};  // threads inside RequestStop()
   base::Nanos busy_poll_ns_ = 0;  // how long the next spin may be
   base::Nanos stall_reported_ = 0;
   base::Nanos trim_checked_ = 0;
