@@ -53,11 +53,17 @@ Core::Core(base::CoreId id, CoreGroup& group, std::unique_ptr<io::Backend> backe
 Core::~Core() {
   // Run() may have returned before the RequestStop() that caused it.
   while (stopping_.load(std::memory_order_acquire) > 0) sched_yield();
+  DropTasks();
+}
+
+void Core::DropTasks() {
   // The kernel may still write to the frames of suspended tasks: first end that, then destroy them.
   // Core::Current() stays valid meanwhile, for the destructors of what they hold.
   Core* previous = std::exchange(current_core, this);
   backend_->DropOperations();
   scheduler_.reset();
+  scheduler_.emplace();
+  scheduler_->AdvanceTo(backend_->Now());
   current_core = previous;
 }
 

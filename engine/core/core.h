@@ -75,6 +75,10 @@ class Core {
   void RequestStop();
   bool stop_requested() const;
 
+  // After Run(): destroys all tasks that have not ended, so that what they refer to can go before the
+  // core does.
+  void DropTasks();
+
   // Used by CallOn and by CoreGroup. Sends to `target` (another core); keeps the message in a local
   // queue while the mailbox is full. On the owner's thread.
   void Send(base::CoreId target, Message* message);

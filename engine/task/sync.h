@@ -155,7 +155,9 @@ class Gate {
   }
   bool closed() const { return closed_; }
   size_t count() const { return count_; }
-  // No one enters any more; ends when all have left.
+  // No one enters any more.
+  void Shut() { closed_ = true; }
+  // The same; ends when all have left.
   Task<void> Close() {
     closed_ = true;
     while (count_ > 0) co_await empty_.Wait();
@@ -191,6 +193,23 @@ class Gate {
   WaitList empty_;
 };
 
+// Counts tasks that somebody waits for: Add before each starts, Done at its end.
+class Latch {
+ public:
+  void Add() { ++count_; }
+  void Done() {
+    RT_CHECK(count_ > 0);
+    if (--count_ == 0) zero_.NotifyAll();
+  }
+  Task<void> Wait() {
+    while (count_ > 0) co_await zero_.Wait();
+  }
+
+ private:
+  size_t count_ = 0;
+  WaitList zero_;
+};
+
 // One task at a time; first come, first served.
 class AsyncMutex {
  public:
@@ -202,6 +221,18 @@ class AsyncMutex {
     locked_ = false;
     changed_.NotifyOne();
   }
+
+  // Unlocks when destroyed. Made after Lock() has been awaited.
+  class Held {
+   public:
+    explicit Held(AsyncMutex& mutex) : mutex_(mutex) {}
+    ~Held() { mutex_.Unlock(); }
+    Held(const Held&) = delete;
+    Held& operator=(const Held&) = delete;
+
+   private:
+    AsyncMutex& mutex_;
+  };
 
  private:
   bool locked_ = false;

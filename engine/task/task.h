@@ -176,13 +176,12 @@ class RootTask : public internal::PromiseBase, public ListNode {
   void return_void() {}
 
   void Destroy() { get_return_object().destroy(); }
-  void Start(Scheduler& scheduler, const char* name) {
+  void Enlist(Scheduler& scheduler, const char* name) {
     scheduler_ = &scheduler;
     name_ = name;
     started_ = scheduler.now();
     scheduler.roots_.PushBack(*this);
     ++scheduler.root_count_;
-    scheduler.Ready(get_return_object());
   }
   void AppendTo(base::Nanos now, std::string* text) const {
     text->append(name_).append(" ").append(std::to_string((now - started_) / base::kNanosPerMilli));
@@ -210,7 +209,17 @@ inline RootHandle RunRoot(Task<void> task) { co_await task; }
 
 // Starts `task` on this core: it is put into the ready queue and runs soon. `name` is a literal.
 inline void Spawn(const char* name, Task<void> task) {
-  internal::RunRoot(std::move(task)).handle.promise().Start(Scheduler::Current(), name);
+  const std::coroutine_handle<RootTask> root = internal::RunRoot(std::move(task)).handle;
+  root.promise().Enlist(Scheduler::Current(), name);
+  Scheduler::Current().Ready(root);
+}
+
+// The same, but runs the task up to its first suspension before it returns: for work whose order is
+// the order of the calls.
+inline void SpawnNow(const char* name, Task<void> task) {
+  const std::coroutine_handle<RootTask> root = internal::RunRoot(std::move(task)).handle;
+  root.promise().Enlist(Scheduler::Current(), name);
+  root.resume();
 }
 
 }  // namespace ringtail::task

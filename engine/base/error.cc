@@ -1,0 +1,92 @@
+#include "engine/base/error.h"
+
+namespace ringtail::base {
+
+absl::string_view ErrorText(Error error) {
+  switch (error) {
+    case Error::kNone:
+      return "";
+    case Error::kInvalidRequest:
+      return "a field is missing, contradicts another one, or is out of range";
+    case Error::kInvalidConfig:
+      return "unknown config entry, or a value out of its range";
+    case Error::kInvalidTopic:
+      return "a topic name is 1 to 249 of A-Z, a-z, 0-9, '.', '_' and '-', and not '.' or '..'";
+    case Error::kInvalidPartitions:
+      return "the number of partitions is out of range";
+    case Error::kInvalidReplication:
+      return "a single broker keeps 1 replica";
+    case Error::kUnknownTopic:
+      return "no such topic or partition; create it, or look at the list of topics";
+    case Error::kUnknownTopicId:
+      return "no topic has this id; refresh the metadata";
+    case Error::kTopicExists:
+      return "a topic of this name exists";
+    case Error::kNotLeader:
+      return "this broker does not lead the partition; refresh the metadata";
+    case Error::kFencedLeaderEpoch:
+      return "the leader epoch is outdated; refresh the metadata";
+    case Error::kUnknownLeaderEpoch:
+      return "the leader epoch is newer than the broker's; try again";
+    case Error::kOffsetOutOfRange:
+      return "the offset is not between the log start and the high watermark";
+    case Error::kCorruptBatch:
+      return "lengths, counts or the CRC32C of a batch do not hold";
+    case Error::kUnsupportedFormat:
+      return "only record batches of version 2 that are not control batches are taken";
+    case Error::kUnsupportedCodec:
+      return "unknown compression codec";
+    case Error::kInvalidRecord:
+      return "a record breaks a rule of the topic";
+    case Error::kInvalidTimestamp:
+      return "a timestamp is out of range";
+    case Error::kBatchTooLarge:
+      return "the batch is larger than the topic's max.message.bytes";
+    case Error::kOutOfOrderSequence:
+      return "the sequence number does not follow the last one of this producer";
+    case Error::kDuplicateSequence:
+      return "appended before; its offset is no longer remembered";
+    case Error::kUnknownProducer:
+      return "nothing is known of this producer id; get a new one";
+    case Error::kProducerFenced:
+      return "a newer epoch of this producer id exists";
+    case Error::kTransactionsUnsupported:
+      return "transactions are not supported by this version";
+    case Error::kStorageError:
+      return "a write or read failed; the broker's log names the file";
+    case Error::kDiskFull:
+      return "no space left for appends; nothing was appended";
+    case Error::kTimedOut:
+      return "the deadline passed; a produce may have been appended or not";
+    case Error::kOverloaded:
+      return "a budget is used up; nothing was done, try again later";
+    case Error::kNotEnoughReplicas:
+      return "fewer in-sync replicas than min.insync.replicas";
+    case Error::kShuttingDown:
+      return "the broker is shutting down";
+    case Error::kInternal:
+      return "a bug in the broker; its log has more";
+  }
+  return "unknown error";
+}
+
+bool IsRetriable(Error error) {
+  switch (error) {
+    case Error::kUnknownTopic:
+    case Error::kUnknownTopicId:
+    case Error::kNotLeader:
+    case Error::kFencedLeaderEpoch:
+    case Error::kUnknownLeaderEpoch:
+    case Error::kCorruptBatch:
+    case Error::kDiskFull:
+    case Error::kTimedOut:
+    case Error::kOverloaded:
+    case Error::kNotEnoughReplicas:
+    case Error::kShuttingDown:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace ringtail::base

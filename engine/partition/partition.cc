@@ -1,0 +1,321 @@
+#include "engine/partition/partition.h"
+
+#include <utility>
+
+#include "engine/base/check.h"
+#include "engine/base/logging.h"
+#include "engine/base/result.h"
+
+namespace ringtail::partition {
+namespace {
+
+using base::Error;
+
+Error FromBatchError(log::BatchError error) {
+  switch (error) {
+    case log::BatchError::kNone:
+      return Error::kNone;
+    case log::BatchError::kTooLarge:
+      return Error::kBatchTooLarge;
+    case log::BatchError::kBadMagic:
+    case log::BatchError::kControlBatch:
+      return Error::kUnsupportedFormat;
+    case log::BatchError::kBadCodec:
+      return Error::kUnsupportedCodec;
+    case log::BatchError::kTransactional:
+      return Error::kTransactionsUnsupported;
+    case log::BatchError::kBadTimestamps:
+      return Error::kInvalidTimestamp;
+    case log::BatchError::kBadCount:
+    case log::BatchError::kBadOffset:
+    case log::BatchError::kBadProducer:
+    case log::BatchError::kBadAttributes:
+      return Error::kInvalidRecord;
+    default:
+      return Error::kCorruptBatch;
+  }
+}
+
+Error FromAppendError(log::AppendError error) {
+  switch (error) {
+    case log::AppendError::kNone:
+      return Error::kNone;
+    case log::AppendError::kNoSpace:
+      return Error::kDiskFull;
+    case log::AppendError::kPoisoned:
+      return Error::kStorageError;
+    case log::AppendError::kClosed:
+      return Error::kNotLeader;
+    case log::AppendError::kBadBatches:
+      return Error::kBatchTooLarge;
+    case log::AppendError::kBadOffset:
+      return Error::kInternal;
+  }
+  return Error::kInternal;
+}
+
+Error FromStatus(const absl::Status& status) {
+  if (status.ok()) return Error::kNone;
+  if (absl::IsResourceExhausted(status)) return Error::kDiskFull;
+  if (absl::IsOutOfRange(status)) return Error::kOffsetOutOfRange;
+  if (absl::IsAborted(status)) return Error::kNotLeader;
+  if (absl::IsDeadlineExceeded(status)) return Error::kTimedOut;
+  return Error::kStorageError;
+}
+
+}  // namespace
+
+Partition::Partition(PartitionIdentity identity, PartitionConfig config)
+    : identity_(std::move(identity)), config_(config), producers_(config.producers) {}
+
+Partition::~Partition() = default;
+
+task::Task<absl::StatusOr<std::unique_ptr<Partition>>> Partition::Open(
+    log::LogEnvironment& env, std::string directory, PartitionIdentity identity,
+    PartitionConfig config, log::OpenOptions options, log::RecoveryInfo* info) {
+  std::unique_ptr<Partition> partition(new Partition(std::move(identity), config));
+  partition->env_ = &env;
+  const PartitionIdentity& id = partition->identity_;
+  auto opened = co_await log::Log::Open(env, *partition, directory, config.log, id.name, options,
+                                        info);
+  if (absl::IsNotFound(opened.status())) {
+    opened = co_await log::Log::Create(env, *partition, directory, config.log, id.name,
+                                       id.topic_id);
+  }
+  if (!opened.ok()) co_return opened.status();
+  partition->log_ = *std::move(opened);
+  partition->high_watermark_ = partition->log_->written_end();
+  partition->producers_.CommitTo(partition->high_watermark_);
+  co_return partition;
+}
+
+Error Partition::CheckProducer(base::ByteView batches, size_t batch_count, ProduceResult* result) {
+  log::BatchWalker walker(batches);
+  RT_CHECK(walker.Next());
+  const log::BatchView first = walker.batch();
+  const ProducerVerdict verdict = producers_.Check(first);
+  switch (verdict.check) {
+    case ProducerCheck::kNoProducer:
+    case ProducerCheck::kNew:
+      break;
+    case ProducerCheck::kDuplicate:
+      // Only a whole request can be repeated: of several batches some may be new.
+      if (batch_count > 1) return Error::kOutOfOrderSequence;
+      result->base_offset = verdict.base_offset;
+      if (config_.log_append_time) result->log_append_time_ms = verdict.timestamp_ms;
+      return Error::kDuplicateSequence;
+    case ProducerCheck::kOutOfOrder:
+      return Error::kOutOfOrderSequence;
+    case ProducerCheck::kFenced:
+      return Error::kProducerFenced;
+    case ProducerCheck::kInvalid:
+      return Error::kInvalidRecord;
+    case ProducerCheck::kTooMany:
+      return Error::kOverloaded;
+  }
+  // Further batches must continue the first one's sequence, or all be without a producer.
+  int32_t last_sequence = first.last_sequence();
+  while (walker.Next()) {
+    const log::BatchView& next = walker.batch();
+    if (next.producer_id() != first.producer_id() ||
+        next.producer_epoch() != first.producer_epoch()) {
+      return Error::kInvalidRecord;
+    }
+    if (!first.has_producer()) continue;
+    const int32_t expected = last_sequence == INT32_MAX ? 0 : last_sequence + 1;
+    if (next.base_sequence() != expected) return Error::kOutOfOrderSequence;
+    last_sequence = next.last_sequence();
+  }
+  return Error::kNone;
+}
+
+Error Partition::Admit(base::MutableByteView batches, ProduceResult* result) {
+  const auto rules = log::BatchRules::Producer(static_cast<size_t>(config_.batch_bytes_max));
+  size_t batch_count = 0;
+  log::BatchWalker walker(batches, rules.batch_bytes_max);
+  for (; walker.Next(); ++batch_count) {
+    const log::BatchError error = log::ValidateBatch(walker.batch(), rules);
+    if (error != log::BatchError::kNone) return FromBatchError(error);
+  }
+  if (walker.error() != log::BatchError::kNone) return FromBatchError(walker.error());
+  if (batch_count == 0) return Error::kInvalidRecord;
+  const Error producer = CheckProducer(batches, batch_count, result);
+  if (producer != Error::kNone) return producer;
+  if (!config_.log_append_time) return Error::kNone;
+  result->log_append_time_ms = env_->io().WallMillis();
+  size_t at = 0;
+  while (at < batches.size()) {
+    const size_t bytes = log::ParseBatch(batches.subspan(at)).batch.size_bytes();
+    log::SetLogAppendTime(batches.subspan(at, bytes), result->log_append_time_ms);
+    at += bytes;
+  }
+  return Error::kNone;
+}
+
+log::AppendResult Partition::Append(base::MutableByteView batches) {
+  const log::AppendResult append = log_->AppendAsLeader(batches, identity_.leader_epoch);
+  if (!append.ok()) return append;
+  counters_.bytes_in += batches.size();
+  for (log::BatchWalker walker(batches); walker.Next();) {
+    ++counters_.batches_in;
+    producers_.Update(walker.batch());
+  }
+  return append;
+}
+
+task::Task<ProduceResult> Partition::Produce(base::MutableByteView batches, AckPolicy acks) {
+  ProduceResult result;
+  const task::Gate::Hold hold(users_);
+  if (!hold.entered()) {
+    result.error = Error::kNotLeader;
+    co_return result;
+  }
+  result.error = Admit(batches, &result);
+  result.log_start = log_->log_start();
+  if (result.error == Error::kDuplicateSequence && result.base_offset.value() >= 0) {
+    // Answered as the original is: once it is written.
+    result.error = Error::kNone;
+    const base::Offset end = result.base_offset + 1;
+    while (high_watermark_ < end && !users_.closed() && result.error == Error::kNone) {
+      FetchWait wait(1, nullptr);
+      wait.Watch(watchers_);
+      co_await wait.WaitUntil(base::kNever);
+      if (log_->log_end() < end) result.error = Error::kStorageError;
+    }
+    if (high_watermark_ < end && result.error == Error::kNone) result.error = Error::kNotLeader;
+    co_return result;
+  }
+  if (result.error != Error::kNone) {
+    ++counters_.produce_errors;
+    co_return result;
+  }
+  const log::AppendResult append = Append(batches);
+  if (!append.ok()) {
+    ++counters_.produce_errors;
+    result.error = FromAppendError(append.error);
+    co_return result;
+  }
+  result.base_offset = append.base_offset;
+  // With one replica the leader's watermark and the high watermark are the same: what is written.
+  // The bytes are referred to until then, whatever the acks ask for.
+  const absl::Status written = co_await log_->WaitWritten(append, base::kNever);
+  result.error = FromStatus(written);
+  if (result.error != Error::kNone) ++counters_.produce_errors;
+  co_return result;
+}
+
+Error Partition::CheckLeaderEpoch(int32_t leader_epoch) const {
+  if (leader_epoch < 0 || leader_epoch == identity_.leader_epoch) return Error::kNone;
+  return leader_epoch < identity_.leader_epoch ? Error::kFencedLeaderEpoch
+                                               : Error::kUnknownLeaderEpoch;
+}
+
+task::Task<FetchResult> Partition::Fetch(base::Offset from, int64_t bytes_max,
+                                         bool at_least_one_batch, int32_t leader_epoch) {
+  FetchResult result;
+  const task::Gate::Hold hold(users_);
+  if (!hold.entered()) {
+    result.error = Error::kNotLeader;
+    co_return result;
+  }
+  result.high_watermark = high_watermark_;
+  result.log_start = log_->log_start();
+  result.log_end = log_->log_end();
+  result.error = CheckLeaderEpoch(leader_epoch);
+  if (result.error != Error::kNone) co_return result;
+  if (from < result.log_start || from > result.high_watermark) {
+    result.error = Error::kOffsetOutOfRange;
+    co_return result;
+  }
+  if (from == result.high_watermark || bytes_max <= 0) co_return result;
+  auto plan = co_await log_->PlanRead(from, result.high_watermark, bytes_max, at_least_one_batch);
+  if (!plan.ok()) {
+    result.error = FromStatus(plan.status());
+    if (result.error == Error::kStorageError) {
+      RT_LOG_EVERY(1, kError, "{}: read at offset {} failed: {}", identity_.name.ToString(),
+                   from.value(), plan.status().message());
+    }
+    co_return result;
+  }
+  result.plan = *std::move(plan);
+  result.more = result.plan.bytes == 0 || result.plan.next_offset < result.high_watermark;
+  counters_.bytes_out += static_cast<uint64_t>(result.plan.bytes);
+  co_return result;
+}
+
+OffsetResult Partition::Earliest() const {
+  return {.offset = log_->log_start(), .leader_epoch = identity_.leader_epoch};
+}
+
+OffsetResult Partition::Latest() const {
+  return {.offset = high_watermark_, .leader_epoch = identity_.leader_epoch};
+}
+
+namespace {
+
+OffsetResult FromLookup(const absl::StatusOr<std::optional<log::TimestampOffset>>& found) {
+  OffsetResult result;
+  if (!found.ok()) {
+    result.error = FromStatus(found.status());
+  } else if (found->has_value()) {
+    result.offset = (*found)->offset;
+    result.timestamp_ms = (*found)->timestamp_ms;
+    result.leader_epoch = (*found)->leader_epoch;
+  }
+  return result;
+}
+
+}  // namespace
+
+task::Task<OffsetResult> Partition::AtTimestamp(int64_t timestamp_ms) {
+  const task::Gate::Hold hold(users_);
+  if (!hold.entered()) co_return OffsetResult{.error = Error::kNotLeader};
+  co_return FromLookup(co_await log_->OffsetForTimestamp(timestamp_ms, high_watermark_));
+}
+
+task::Task<OffsetResult> Partition::AtMaxTimestamp() {
+  const task::Gate::Hold hold(users_);
+  if (!hold.entered()) co_return OffsetResult{.error = Error::kNotLeader};
+  co_return FromLookup(co_await log_->OffsetOfMaxTimestamp());
+}
+
+task::Task<absl::Status> Partition::Close(bool remove) {
+  users_.Shut();
+  WakeWatchers();
+  if (remove) {
+    // Ends what is queued; those who wait for it leave after it.
+    const absl::Status removed = co_await log_->CloseAndRemove();
+    co_await users_.Close();
+    co_return removed;
+  }
+  co_await users_.Close();
+  co_return co_await log_->Close();
+}
+
+void Partition::WakeWatchers() {
+  while (FetchLink* link = watchers_.PopFront()) link->wait->Wake();
+}
+
+void Partition::OnWritten(base::Offset end) {
+  high_watermark_ = end;
+  producers_.CommitTo(end);
+  WakeWatchers();
+}
+
+void Partition::OnRolledBack(base::Offset end, const absl::Status& why) {
+  RT_LOG_EVERY(1, kError, "{}: append failed, the log ends at {} again: {}",
+               identity_.name.ToString(), end.value(), why.message());
+  producers_.TruncateTo(end);
+  WakeWatchers();
+}
+
+std::string Partition::ProducerSnapshot(base::Offset) { return producers_.EncodeSnapshot(); }
+void Partition::ResetProducers() { producers_.Clear(); }
+
+absl::Status Partition::LoadProducerSnapshot(base::Offset, base::ByteView snapshot) {
+  return producers_.DecodeSnapshot(snapshot);
+}
+
+void Partition::ReplayBatch(const log::BatchHeader& batch) { producers_.Update(batch); }
+
+}  // namespace ringtail::partition

@@ -1,0 +1,140 @@
+// A partition that this broker leads: its log, its producers, its high watermark, and those who wait
+// for it. Lives on the core that its slot names; everything here is called on that core.
+//
+//   Produce: validate -> assign offsets and queue (no suspension until here, so that requests append in
+//            the order in which they came) -> wait for the watermark that the acks ask for
+//   Fetch:   check the offset -> plan, not past the high watermark
+//
+// Every wait can end with kNotLeader: Close() takes the role away.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "engine/base/error.h"
+#include "engine/base/types.h"
+#include "engine/log/log.h"
+#include "engine/partition/fetch_wait.h"
+#include "engine/partition/producer_state.h"
+#include "engine/task/sync.h"
+
+namespace ringtail::partition {
+
+struct PartitionConfig {
+  log::LogConfig log;
+  int32_t batch_bytes_max = 1048588;  // max.message.bytes
+  bool log_append_time = false;       // message.timestamp.type=LogAppendTime
+  ProducerStateOptions producers;
+};
+
+struct PartitionIdentity {
+  log::TopicPartition name;
+  base::Uuid topic_id;
+  int32_t leader_epoch = 0;
+};
+
+enum class AckPolicy : uint8_t { kNone, kLeader, kAll };
+
+struct ProduceResult {
+  base::Error error = base::Error::kNone;
+  base::Offset base_offset{-1};
+  int64_t log_append_time_ms = -1;  // -1: the producer's timestamps stand
+  base::Offset log_start{-1};
+};
+
+struct FetchResult {
+  base::Error error = base::Error::kNone;
+  base::Offset high_watermark{-1};
+  base::Offset log_start{-1};
+  base::Offset log_end{-1};
+  log::ReadPlan plan;
+  bool more = false;  // the plan ended at a limit, not at the high watermark
+};
+
+struct OffsetResult {
+  base::Error error = base::Error::kNone;
+  base::Offset offset{-1};
+  int64_t timestamp_ms = -1;
+  int32_t leader_epoch = -1;
+};
+
+struct PartitionCounters {
+  uint64_t batches_in = 0;
+  uint64_t bytes_in = 0;
+  uint64_t bytes_out = 0;
+  uint64_t produce_errors = 0;
+};
+
+class Partition : private log::LogObserver {
+ public:
+  // Opens the log in `directory`, or makes it. `env` outlives the partition.
+  static task::Task<absl::StatusOr<std::unique_ptr<Partition>>> Open(
+      log::LogEnvironment& env, std::string directory, PartitionIdentity identity,
+      PartitionConfig config, log::OpenOptions options, log::RecoveryInfo* info);
+  ~Partition() override;
+
+  const PartitionIdentity& identity() const { return identity_; }
+  const log::Log& log() const { return *log_; }
+  log::Log& log() { return *log_; }
+  const PartitionCounters& counters() const { return counters_; }
+  size_t producer_count() const { return producers_.producer_count(); }
+  size_t waiting_fetches() const { return waiting_; }
+
+  // What consumers may read ends here. One replica: all that is written.
+  base::Offset high_watermark() const { return high_watermark_; }
+  base::Offset log_start() const { return log_->log_start(); }
+  base::Offset log_end() const { return log_->log_end(); }
+
+  // Appends one or more whole batches, all or none; they are changed in place (offsets, epoch, with
+  // LogAppendTime also the timestamp). Ends when nothing refers to them any more, so it has no
+  // deadline: whoever has one answers by itself. kNone ends then too.
+  task::Task<ProduceResult> Produce(base::MutableByteView batches, AckPolicy acks);
+
+  // leader_epoch -1: not checked. An empty plan is no error.
+  task::Task<FetchResult> Fetch(base::Offset from, int64_t bytes_max, bool at_least_one_batch,
+                                int32_t leader_epoch);
+  // Wakes `wait` when the high watermark moves or the role is lost.
+  void Watch(FetchWait& wait) { wait.Watch(watchers_); }
+
+  OffsetResult Earliest() const;
+  OffsetResult Latest() const;
+  task::Task<OffsetResult> AtTimestamp(int64_t timestamp_ms);
+  task::Task<OffsetResult> AtMaxTimestamp();
+  // kNone, or why a request that names this leader epoch is refused.
+  base::Error CheckLeaderEpoch(int32_t leader_epoch) const;
+
+  // From now on every call answers kNotLeader and every wait ends so; returns when none is left and
+  // the log is closed. `remove` deletes the directory as well.
+  task::Task<absl::Status> Close(bool remove);
+
+ private:
+  Partition(PartitionIdentity identity, PartitionConfig config);
+
+  base::Error Admit(base::MutableByteView batches, ProduceResult* result);
+  base::Error CheckProducer(base::ByteView batches, size_t batch_count, ProduceResult* result);
+  log::AppendResult Append(base::MutableByteView batches);
+
+  void OnWritten(base::Offset end) override;
+  void OnRolledBack(base::Offset end, const absl::Status& why) override;
+  std::string ProducerSnapshot(base::Offset end) override;
+  void ResetProducers() override;
+  absl::Status LoadProducerSnapshot(base::Offset end, base::ByteView snapshot) override;
+  void ReplayBatch(const log::BatchHeader& batch) override;
+  void WakeWatchers();
+
+  PartitionIdentity identity_;
+  PartitionConfig config_;
+  log::LogEnvironment* env_ = nullptr;
+  ProducerState producers_;
+  PartitionCounters counters_;
+  base::Offset high_watermark_;
+  size_t waiting_ = 0;
+  task::IntrusiveList<FetchLink> watchers_;
+  task::Gate users_;
+  std::unique_ptr<log::Log> log_;
+};
+
+}  // namespace ringtail::partition

@@ -1,0 +1,54 @@
+// The partitions of one core, by topic id and index: the one map that all front ends share.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "engine/base/types.h"
+#include "engine/partition/partition.h"
+
+namespace ringtail::partition {
+
+struct PartitionId {
+  base::Uuid topic_id;
+  int32_t partition = 0;
+
+  auto operator<=>(const PartitionId&) const = default;
+  template <typename H>
+  friend H AbslHashValue(H state, const PartitionId& id) {
+    return H::combine(std::move(state), id.topic_id, id.partition);
+  }
+};
+
+class PartitionMap {
+ public:
+  // nullptr: not on this core. Valid until the next suspension.
+  Partition* Find(const PartitionId& id) {
+    const auto found = map_.find(id);
+    return found == map_.end() ? nullptr : found->second.get();
+  }
+  void Insert(const PartitionId& id, std::unique_ptr<Partition> partition) {
+    RT_CHECK(map_.emplace(id, std::move(partition)).second);
+  }
+  // The caller closes it.
+  std::unique_ptr<Partition> Take(const PartitionId& id) {
+    const auto found = map_.find(id);
+    if (found == map_.end()) return nullptr;
+    std::unique_ptr<Partition> partition = std::move(found->second);
+    map_.erase(found);
+    return partition;
+  }
+  size_t size() const { return map_.size(); }
+  // `visit` must not change the map, nor suspend.
+  template <class Visit>
+  void ForEach(Visit visit) const {
+    for (const auto& [id, partition] : map_) visit(id, *partition);
+  }
+
+ private:
+  absl::flat_hash_map<PartitionId, std::unique_ptr<Partition>> map_;
+};
+
+}  // namespace ringtail::partition

@@ -1,0 +1,199 @@
+#include "server/broker.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/check.h"
+#include "engine/base/logging.h"
+
+namespace ringtail::server {
+namespace {
+
+using base::Error;
+
+constexpr int64_t kProducerIdBlock = 1000;
+
+}  // namespace
+
+Broker::Broker(core::Core& core, BrokerGroup& group, const log::LogOptions& log_options)
+    : core_(core), group_(group), log_environment_(core.io(), log_options, &core) {}
+
+Error Broker::Locate(const partition::PartitionId& id, base::CoreId* core) const {
+  if (closed_ || image_ == nullptr) return Error::kShuttingDown;
+  const TopicImage* topic = image_->FindById(id.topic_id);
+  if (topic == nullptr) return Error::kUnknownTopicId;
+  if (id.partition < 0 || static_cast<size_t>(id.partition) >= topic->partitions.size()) {
+    return Error::kUnknownTopic;
+  }
+  *core = CoreOf(topic->partitions[static_cast<size_t>(id.partition)]);
+  return Error::kNone;
+}
+
+partition::Partition* Broker::FindLocal(const partition::PartitionId& id, Error* error) {
+  partition::Partition* partition = partitions_.Find(id);
+  if (partition != nullptr && !closed_) {
+    *error = Error::kNone;
+    return partition;
+  }
+  *error = closed_ ? Error::kShuttingDown
+                   : (offline_.contains(id) ? Error::kStorageError : Error::kNotLeader);
+  return nullptr;
+}
+
+// --- Produce.
+
+task::Task<void> Broker::ProduceOne(partition::AckPolicy acks, ProduceItem* item) {
+  partition::Partition* partition = FindLocal(item->id, &item->result.error);
+  if (partition != nullptr) item->result = co_await partition->Produce(item->batches, acks);
+}
+
+task::Task<void> Broker::ProduceOneOf(partition::AckPolicy acks, ProduceItem* item,
+                                      task::Latch* latch) {
+  co_await ProduceOne(acks, item);
+  latch->Done();
+}
+
+task::Task<void> Broker::ProduceLocal(partition::AckPolicy acks,
+                                      std::span<ProduceItem* const> items) {
+  if (items.size() == 1) {
+    co_await ProduceOne(acks, items[0]);
+    co_return;
+  }
+  // Started one after the other, each up to its append; then waited for together.
+  task::Latch latch;
+  for (ProduceItem* item : items) {
+    latch.Add();
+    task::SpawnNow("produce", ProduceOneOf(acks, item, &latch));
+  }
+  co_await latch.Wait();
+}
+
+task::Task<void> Broker::ProduceOn(base::CoreId core, partition::AckPolicy acks,
+                                   std::span<ProduceItem* const> items, task::Latch* latch) {
+  Broker* owner = group_.brokers[core.value()];
+  if (core != core_.id()) ++counters_.hops;
+  co_await core::CallOn(core, [owner, acks, items] { return owner->ProduceLocal(acks, items); });
+  latch->Done();
+}
+
+task::Task<void> Broker::Produce(partition::AckPolicy acks, std::span<ProduceItem> items) {
+  ++counters_.produce_requests;
+  if (items.size() == 1) {
+    ProduceItem* item = &items[0];
+    base::CoreId core;
+    item->result.error = Locate(item->id, &core);
+    if (item->result.error != Error::kNone) co_return;
+    if (core == core_.id()) {
+      co_await ProduceOne(acks, item);
+      co_return;
+    }
+    task::Latch latch;
+    latch.Add();
+    co_await ProduceOn(core, acks, std::span<ProduceItem* const>(&item, 1), &latch);
+    co_return;
+  }
+  std::vector<std::vector<ProduceItem*>> by_core(core_.group().count());
+  for (ProduceItem& item : items) {
+    base::CoreId core;
+    item.result.error = Locate(item.id, &core);
+    if (item.result.error == Error::kNone) by_core[core.value()].push_back(&item);
+  }
+  task::Latch latch;
+  for (uint32_t core = 0; core < by_core.size(); ++core) {
+    if (by_core[core].empty()) continue;
+    latch.Add();
+    task::SpawnNow("produce", ProduceOn(base::CoreId(core), acks, by_core[core], &latch));
+  }
+  co_await latch.Wait();
+}
+
+// --- Offsets.
+
+task::Task<void> Broker::ListOffsetLocal(OffsetItem* item) {
+  partition::Partition* partition = FindLocal(item->id, &item->result.error);
+  if (partition == nullptr) co_return;
+  item->result.error = partition->CheckLeaderEpoch(item->leader_epoch);
+  if (item->result.error != Error::kNone) co_return;
+  switch (item->point) {
+    case OffsetPoint::kEarliest:
+      item->result = partition->Earliest();
+      break;
+    case OffsetPoint::kLatest:
+      item->result = partition->Latest();
+      break;
+    case OffsetPoint::kTimestamp:
+      item->result = co_await partition->AtTimestamp(item->timestamp_ms);
+      break;
+    case OffsetPoint::kMaxTimestamp:
+      item->result = co_await partition->AtMaxTimestamp();
+      break;
+  }
+}
+
+task::Task<void> Broker::ListOffsets(std::span<OffsetItem> items) {
+  for (OffsetItem& item : items) {
+    base::CoreId core;
+    item.result.error = Locate(item.id, &core);
+    if (item.result.error != Error::kNone) continue;
+    Broker* owner = group_.brokers[core.value()];
+    OffsetItem* each = &item;
+    co_await core::CallOn(core, [owner, each] { return owner->ListOffsetLocal(each); });
+  }
+}
+
+// --- Topics.
+
+task::Task<ProposalResult> Broker::CreateTopic(CreateTopicProposal proposal) {
+  Catalog* catalog = group_.catalog;
+  co_return co_await core::CallOn(
+      base::CoreId(0), [catalog, &proposal] { return catalog->CreateTopic(proposal); });
+}
+
+task::Task<ProposalResult> Broker::DeleteTopic(base::Uuid topic_id) {
+  Catalog* catalog = group_.catalog;
+  ProposalResult result = co_await core::CallOn(
+      base::CoreId(0), [catalog, topic_id] { return catalog->DeleteTopic(topic_id); });
+  if (result.outcome != ProposalResult::Outcome::kApplied) co_return result;
+  // Every core has removed its files by now, so the tombstone may go. Should that fail, the next
+  // start finds nothing left to remove and forgets it then.
+  co_await core::CallOn(base::CoreId(0),
+                        [catalog, topic_id] { return catalog->ForgetTopic(topic_id); });
+  co_return result;
+}
+
+task::Task<Error> Broker::NewProducerId(int64_t* producer_id) {
+  co_await producer_ids_mutex_.Lock();
+  const task::AsyncMutex::Held held(producer_ids_mutex_);
+  if (next_producer_id_ == producer_ids_end_) {
+    Catalog* catalog = group_.catalog;
+    int64_t first = 0;
+    const ProposalResult taken = co_await core::CallOn(base::CoreId(0), [catalog, &first] {
+      return catalog->TakeProducerIds(kProducerIdBlock, &first);
+    });
+    if (taken.outcome != ProposalResult::Outcome::kApplied) co_return taken.failure.error;
+    next_producer_id_ = first;
+    producer_ids_end_ = first + kProducerIdBlock;
+  }
+  *producer_id = next_producer_id_++;
+  co_return Error::kNone;
+}
+
+task::Task<std::vector<PartitionStatus>> Broker::DescribeTopic(base::Uuid topic_id) {
+  std::vector<PartitionStatus> all;
+  for (uint32_t core = 0; core < core_.group().count(); ++core) {
+    Broker* owner = group_.brokers[core];
+    auto status = co_await core::CallOn(
+        base::CoreId(core), [owner]() -> task::Task<std::vector<PartitionStatus>> {
+          co_return owner->LocalStatus();
+        });
+    for (PartitionStatus& each : status) {
+      if (each.id.topic_id == topic_id) all.push_back(std::move(each));
+    }
+  }
+  std::sort(all.begin(), all.end(), [](const PartitionStatus& a, const PartitionStatus& b) {
+    return a.id.partition < b.id.partition;
+  });
+  co_return all;
+}
+
+}  // namespace ringtail::server

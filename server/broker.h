@@ -1,0 +1,157 @@
+// What the front ends of one core ask: produce, fetch, offsets, topics. The only layer that maps a
+// partition to its core: a request is split by owner core, runs there, and its results are filled in
+// here. One Broker per core; a peer's is reached by core::CallOn alone.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "engine/base/error.h"
+#include "engine/core/core.h"
+#include "engine/log/log_environment.h"
+#include "engine/partition/partition_map.h"
+#include "server/cluster/catalog.h"
+#include "server/request_context.h"
+
+namespace ringtail::server {
+
+struct ProduceItem {
+  partition::PartitionId id;
+  base::MutableByteView batches;  // stay in place until Produce has returned
+  partition::ProduceResult result;
+};
+
+struct FetchItem {
+  partition::PartitionId id;
+  base::Offset offset;
+  int64_t bytes_max = 0;
+  int32_t leader_epoch = -1;  // -1: not checked
+  partition::FetchResult result;
+};
+
+struct FetchLimits {
+  int64_t bytes_min = 1;
+  int64_t bytes_max = 50 << 20;
+  base::Nanos wait_until = 0;  // answer by then with what there is
+};
+
+enum class OffsetPoint : uint8_t { kEarliest, kLatest, kTimestamp, kMaxTimestamp };
+
+struct OffsetItem {
+  partition::PartitionId id;
+  OffsetPoint point = OffsetPoint::kLatest;
+  int64_t timestamp_ms = 0;
+  int32_t leader_epoch = -1;
+  partition::OffsetResult result;
+};
+
+// A partition as the admin pages and DescribeTopic show it.
+struct PartitionStatus {
+  partition::PartitionId id;
+  std::string name;
+  uint32_t core = 0;
+  std::string offline_reason;  // empty: it is served
+  base::Offset log_start, high_watermark, log_end;
+  int64_t log_bytes = 0;
+  uint32_t segments = 0;
+  uint64_t producers = 0;
+  partition::PartitionCounters counters;
+};
+
+struct BrokerCounters {
+  uint64_t produce_requests = 0;
+  uint64_t fetch_requests = 0;
+  uint64_t fetch_waits = 0;
+  uint64_t hops = 0;  // calls to a partition of another core
+};
+
+class Broker;
+
+// What all brokers of a process know; made before the cores start, not changed afterwards.
+struct BrokerGroup {
+  std::string data_directory;
+  std::vector<Broker*> brokers;  // by core
+  Catalog* catalog = nullptr;    // core 0 alone calls it
+  bool opened_clean = false;     // the last run stopped cleanly
+};
+
+class Broker {
+ public:
+  Broker(core::Core& core, BrokerGroup& group, const log::LogOptions& log_options);
+
+  core::Core& core() { return core_; }
+  const ImagePtr& image() const { return image_; }
+  const BrokerCounters& counters() const { return counters_; }
+  log::LogEnvironment& log_environment() { return log_environment_; }
+  partition::PartitionMap& partitions() { return partitions_; }
+  // The core of a partition that this broker leads.
+  base::CoreId CoreOf(const PartitionImage& partition) const {
+    return base::CoreId(partition.slot % core_.group().count());
+  }
+
+  // --- Requests. Each ends when all results are filled in. Appends keep the order of the calls.
+  task::Task<void> Produce(partition::AckPolicy acks, std::span<ProduceItem> items);
+  // Plans in the order of the items, together at most bytes_max (but one batch in any case). The
+  // caller sends what the plans name and drops them.
+  task::Task<void> Fetch(const RequestContext& context, const FetchLimits& limits,
+                         std::span<FetchItem> items);
+  task::Task<void> ListOffsets(std::span<OffsetItem> items);
+  task::Task<ProposalResult> CreateTopic(CreateTopicProposal proposal);
+  task::Task<ProposalResult> DeleteTopic(base::Uuid topic_id);
+  // A producer id that nobody had before.
+  task::Task<base::Error> NewProducerId(int64_t* producer_id);
+  task::Task<std::vector<PartitionStatus>> DescribeTopic(base::Uuid topic_id);
+
+  // --- Of this core's own partitions.
+  // Takes a new image over: closes and removes what is gone, opens what is new.
+  task::Task<void> ApplyImage(ImagePtr image);
+  std::vector<PartitionStatus> LocalStatus() const;
+  // Refuses requests, closes all logs. False: one of them not cleanly.
+  task::Task<bool> CloseAll();
+
+ private:
+  struct FetchGroup;
+
+  base::Error Locate(const partition::PartitionId& id, base::CoreId* core) const;
+  partition::Partition* FindLocal(const partition::PartitionId& id, base::Error* error);
+
+  task::Task<void> ProduceLocal(partition::AckPolicy acks, std::span<ProduceItem* const> items);
+  task::Task<void> ProduceOne(partition::AckPolicy acks, ProduceItem* item);
+  task::Task<void> ProduceOneOf(partition::AckPolicy acks, ProduceItem* item, task::Latch* latch);
+  task::Task<void> ProduceOn(base::CoreId core, partition::AckPolicy acks,
+                             std::span<ProduceItem* const> items, task::Latch* latch);
+
+  // Plans what is there now. Returns whether that answers the fetch, without waiting.
+  task::Task<bool> PlanLocal(FetchLimits limits, std::span<FetchItem* const> items,
+                             int64_t* planned_bytes);
+  // Ends when something may have changed for one of the items, or at the deadline.
+  task::Task<void> WaitLocal(std::span<FetchItem* const> items, base::Nanos deadline,
+                             partition::CancelToken* cancel);
+  task::Task<void> FetchAcross(const RequestContext& context, const FetchLimits& limits,
+                               std::vector<FetchGroup>* groups);
+  task::Task<void> WaitOn(FetchGroup* group, base::Nanos deadline, partition::FetchWait* first,
+                          task::Latch* latch);
+
+  task::Task<void> ListOffsetLocal(OffsetItem* item);
+  task::Task<void> OpenPartition(const TopicImage* topic, int32_t index, task::Latch* latch);
+  task::Task<void> RemoveTopic(const TopicImage* topic);
+
+  core::Core& core_;
+  BrokerGroup& group_;
+  log::LogEnvironment log_environment_;
+  ImagePtr image_;
+  partition::PartitionMap partitions_;
+  absl::flat_hash_map<partition::PartitionId, std::string> offline_;  // and why
+  bool closed_ = false;
+  BrokerCounters counters_;
+  int64_t next_producer_id_ = 0;
+  int64_t producer_ids_end_ = 0;
+  task::AsyncMutex producer_ids_mutex_;
+};
+
+}  // namespace ringtail::server

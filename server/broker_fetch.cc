@@ -1,0 +1,141 @@
+// Fetches: plan on the owner cores, and where that is too little, wait there without polling.
+#include <algorithm>
+#include <utility>
+
+#include "engine/base/check.h"
+#include "server/broker.h"
+
+namespace ringtail::server {
+
+using base::Error;
+
+// The items of one owner core, while a fetch spans several (or one that is not this one).
+struct Broker::FetchGroup {
+  base::CoreId core;
+  std::vector<FetchItem*> items;
+  partition::CancelToken cancel;  // used on `core` only
+  bool waiting = false;
+};
+
+task::Task<bool> Broker::PlanLocal(FetchLimits limits, std::span<FetchItem* const> items,
+                                   int64_t* planned_bytes) {
+  bool enough = false;
+  for (FetchItem* item : items) {
+    item->result = {};
+    partition::Partition* partition = FindLocal(item->id, &item->result.error);
+    if (partition != nullptr) {
+      const int64_t left = std::max<int64_t>(limits.bytes_max - *planned_bytes, 0);
+      item->result = co_await partition->Fetch(item->offset, std::min(item->bytes_max, left),
+                                               *planned_bytes == 0, item->leader_epoch);
+      *planned_bytes += item->result.plan.bytes;
+    }
+    if (item->result.error != Error::kNone || item->result.more) enough = true;
+  }
+  co_return enough || *planned_bytes >= limits.bytes_min;
+}
+
+task::Task<void> Broker::WaitLocal(std::span<FetchItem* const> items, base::Nanos deadline,
+                                   partition::CancelToken* cancel) {
+  partition::FetchWait wait(items.size(), cancel);
+  for (FetchItem* item : items) {
+    Error error;
+    partition::Partition* partition = FindLocal(item->id, &error);
+    // Gone, or moved on since the plan was made: look again.
+    if (partition == nullptr || partition->high_watermark() != item->result.high_watermark) {
+      co_return;
+    }
+    partition->Watch(wait);
+  }
+  ++counters_.fetch_waits;
+  co_await wait.WaitUntil(deadline);
+}
+
+task::Task<void> Broker::WaitOn(FetchGroup* group, base::Nanos deadline,
+                                partition::FetchWait* first, task::Latch* latch) {
+  Broker* owner = group_.brokers[group->core.value()];
+  co_await core::CallOn(group->core, [owner, group, deadline] {
+    return owner->WaitLocal(group->items, deadline, &group->cancel);
+  });
+  group->waiting = false;
+  first->Wake();
+  latch->Done();
+}
+
+task::Task<void> Broker::FetchAcross(const RequestContext& context, const FetchLimits& limits,
+                                     std::vector<FetchGroup>* groups) {
+  while (true) {
+    int64_t planned_bytes = 0;
+    bool enough = false;
+    for (FetchGroup& group : *groups) {
+      if (group.items.empty()) continue;
+      Broker* owner = group_.brokers[group.core.value()];
+      if (group.core != core_.id()) ++counters_.hops;
+      FetchGroup* each = &group;
+      enough |= co_await core::CallOn(group.core, [owner, each, &limits, &planned_bytes] {
+        return owner->PlanLocal(limits, each->items, &planned_bytes);
+      });
+    }
+    const bool cancelled = context.cancel != nullptr && context.cancel->cancelled();
+    if (enough || cancelled || core_.now() >= limits.wait_until) co_return;
+    // The first core to report ends the wait of the others.
+    partition::FetchWait first(0, context.cancel);
+    task::Latch latch;
+    for (FetchGroup& group : *groups) {
+      if (group.items.empty()) continue;
+      for (FetchItem* item : group.items) item->result.plan = {};
+      group.waiting = true;
+      latch.Add();
+      task::Spawn("fetch wait", WaitOn(&group, limits.wait_until, &first, &latch));
+    }
+    co_await first.WaitUntil(limits.wait_until);
+    for (FetchGroup& group : *groups) {
+      if (!group.waiting) continue;
+      partition::CancelToken* token = &group.cancel;
+      co_await core::CallOn(group.core, [token]() -> task::Task<void> {
+        token->Cancel();
+        co_return;
+      });
+    }
+    co_await latch.Wait();
+    for (FetchGroup& group : *groups) group.cancel.Reset();
+  }
+}
+
+task::Task<void> Broker::Fetch(const RequestContext& context, const FetchLimits& limits,
+                               std::span<FetchItem> items) {
+  ++counters_.fetch_requests;
+  std::vector<FetchItem*> here;
+  here.reserve(items.size());
+  bool elsewhere = false;
+  bool failed = false;
+  for (FetchItem& item : items) {
+    base::CoreId core;
+    item.result.error = Locate(item.id, &core);
+    failed |= item.result.error != Error::kNone;
+    if (item.result.error != Error::kNone) continue;
+    elsewhere |= core != core_.id();
+    here.push_back(&item);
+  }
+  FetchLimits effective = limits;
+  if (failed) effective.wait_until = 0;  // an error is told at once
+  if (!elsewhere) {
+    while (true) {
+      int64_t planned_bytes = 0;
+      const bool enough = co_await PlanLocal(effective, here, &planned_bytes);
+      const bool cancelled = context.cancel != nullptr && context.cancel->cancelled();
+      if (enough || cancelled || core_.now() >= effective.wait_until) co_return;
+      for (FetchItem* item : here) item->result.plan = {};
+      co_await WaitLocal(here, effective.wait_until, context.cancel);
+    }
+  }
+  std::vector<FetchGroup> groups(core_.group().count());
+  for (FetchItem* item : here) {
+    base::CoreId core;
+    RT_CHECK(Locate(item->id, &core) == Error::kNone);
+    groups[core.value()].core = core;
+    groups[core.value()].items.push_back(item);
+  }
+  co_await FetchAcross(context, effective, &groups);
+}
+
+}  // namespace ringtail::server

@@ -1,0 +1,142 @@
+// What a broker does with its own core's partitions when the catalog changes, and at the end.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/logging.h"
+#include "server/broker.h"
+
+namespace ringtail::server {
+namespace {
+
+// Opened, closed or removed at the same time, per core.
+constexpr size_t kPartitionsAtOnce = 32;
+
+partition::PartitionConfig ToPartitionConfig(const TopicConfig& topic) {
+  return {.log = {.segment_bytes_max = topic.segment_bytes,
+                  .segment_ms = topic.segment_ms,
+                  .index_interval_bytes = topic.index_interval_bytes,
+                  .index_bytes_max = topic.segment_index_bytes},
+          .batch_bytes_max = topic.max_message_bytes,
+          .log_append_time = topic.log_append_time};
+}
+
+}  // namespace
+
+task::Task<void> Broker::OpenPartition(const TopicImage* topic, int32_t index, task::Latch* latch) {
+  const partition::PartitionId id{topic->id, index};
+  partition::PartitionIdentity identity{
+      .name = {topic->name, index},
+      .topic_id = topic->id,
+      .leader_epoch = topic->partitions[static_cast<size_t>(index)].leader_epoch};
+  const std::string name = identity.name.ToString();
+  log::RecoveryInfo info;
+  auto opened = co_await partition::Partition::Open(
+      log_environment_, absl::StrCat(group_.data_directory, "/", name), std::move(identity),
+      ToPartitionConfig(topic->config), {.clean = group_.opened_clean}, &info);
+  if (opened.ok()) {
+    if (info.bytes_cut > 0 && !info.cut_reason.empty()) {
+      RT_LOG(kWarn, "{}: cut {} bytes behind offset {}: {}", name, info.bytes_cut,
+             (*opened)->log_end().value(), info.cut_reason);
+    }
+    partitions_.Insert(id, *std::move(opened));
+  } else {
+    RT_LOG(kError, "{}: not served: {}; see `ringtail log dump` for its files", name,
+           opened.status().message());
+    offline_.emplace(id, std::string(opened.status().message()));
+  }
+  latch->Done();
+}
+
+task::Task<void> Broker::RemoveTopic(const TopicImage* topic) {
+  for (size_t index = 0; index < topic->partitions.size(); ++index) {
+    const partition::PartitionId id{topic->id, static_cast<int32_t>(index)};
+    offline_.erase(id);
+    std::unique_ptr<partition::Partition> partition = partitions_.Take(id);
+    if (partition == nullptr) continue;
+    const absl::Status removed = co_await partition->Close(/*remove=*/true);
+    if (!removed.ok()) {
+      RT_LOG(kError, "{}-{}: its files could not be removed: {}; the next start tries again",
+             topic->name, index, removed.message());
+    }
+  }
+}
+
+task::Task<void> Broker::ApplyImage(ImagePtr image) {
+  const ImagePtr before = std::exchange(image_, image);
+  if (before != nullptr) {
+    for (const TopicImage& topic : before->topics()) {
+      if (image->FindById(topic.id) == nullptr) co_await RemoveTopic(&topic);
+    }
+  }
+  task::Latch latch;
+  size_t started = 0;
+  for (const TopicImage& topic : image->topics()) {
+    if (before != nullptr && before->FindById(topic.id) != nullptr) continue;
+    for (size_t index = 0; index < topic.partitions.size(); ++index) {
+      if (CoreOf(topic.partitions[index]) != core_.id()) continue;
+      latch.Add();
+      task::Spawn("open partition", OpenPartition(&topic, static_cast<int32_t>(index), &latch));
+      if (++started % kPartitionsAtOnce == 0) co_await latch.Wait();
+    }
+  }
+  co_await latch.Wait();
+}
+
+std::vector<PartitionStatus> Broker::LocalStatus() const {
+  std::vector<PartitionStatus> all;
+  const auto add = [&](const partition::PartitionId& id, const partition::Partition& partition) {
+    all.push_back({.id = id,
+                   .name = partition.identity().name.ToString(),
+                   .core = core_.id().value(),
+                   .log_start = partition.log_start(),
+                   .high_watermark = partition.high_watermark(),
+                   .log_end = partition.log_end(),
+                   .log_bytes = partition.log().size_bytes(),
+                   .segments = static_cast<uint32_t>(partition.log().segment_count()),
+                   .producers = partition.producer_count(),
+                   .counters = partition.counters()});
+  };
+  partitions_.ForEach(add);
+  for (const auto& [id, reason] : offline_) {
+    const TopicImage* topic = image_->FindById(id.topic_id);
+    all.push_back({.id = id,
+                   .name = absl::StrCat(topic == nullptr ? "?" : topic->name, "-", id.partition),
+                   .core = core_.id().value(),
+                   .offline_reason = reason});
+  }
+  return all;
+}
+
+namespace {
+
+task::Task<void> ClosePartition(partition::Partition* partition, bool* ok, task::Latch* latch) {
+  const absl::Status closed = co_await partition->Close(/*remove=*/false);
+  if (!closed.ok()) {
+    *ok = false;
+    RT_LOG(kError, "{}: not closed cleanly: {}; the next start scans it",
+           partition->identity().name.ToString(), closed.message());
+  }
+  latch->Done();
+}
+
+}  // namespace
+
+task::Task<bool> Broker::CloseAll() {
+  closed_ = true;
+  bool ok = true;
+  task::Latch latch;
+  size_t started = 0;
+  std::vector<partition::Partition*> all;
+  partitions_.ForEach([&](const partition::PartitionId&, partition::Partition& partition) {
+    all.push_back(&partition);
+  });
+  for (partition::Partition* partition : all) {
+    latch.Add();
+    task::Spawn("close partition", ClosePartition(partition, &ok, &latch));
+    if (++started % kPartitionsAtOnce == 0) co_await latch.Wait();
+  }
+  co_await latch.Wait();
+  co_return ok;
+}
+
+}  // namespace ringtail::server

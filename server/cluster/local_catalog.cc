@@ -1,0 +1,232 @@
+#include "server/cluster/local_catalog.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/crc32c.h"
+#include "engine/base/endian.h"
+#include "engine/base/logging.h"
+#include "engine/base/result.h"
+#include "engine/io/file.h"
+
+namespace ringtail::server {
+namespace {
+
+constexpr absl::string_view kMagic = "RTCAT001";
+constexpr size_t kPrefixBytes = 16;
+constexpr uint32_t kFormatVersion = 1;
+constexpr int64_t kCatalogBytesMax = int64_t{256} << 20;
+constexpr uint32_t kPartitionsPerTopicMax = 10'000;
+constexpr uint32_t kPartitionsMax = 100'000;
+constexpr uint32_t kSlots = 65536;
+
+absl::Status Damaged(absl::string_view what) {
+  return absl::DataLossError(
+      absl::StrCat("the catalog file is damaged: ", what,
+                   "; restore `catalog` from a copy of the data directory, or move it away to start "
+                   "without topics (their directories are kept)"));
+}
+
+uint32_t CountPartitions(const proto::catalog::CatalogFile& file) {
+  uint32_t count = 0;
+  for (const auto& topic : file.topics()) count += static_cast<uint32_t>(topic.partitions_size());
+  return count;
+}
+
+// Slots from the next free core class on, so that the leaders of small topics walk all cores.
+void AddPartitions(const proto::catalog::CatalogFile& file, uint32_t count,
+                   proto::catalog::Topic* topic) {
+  const uint32_t seed = CountPartitions(file);
+  for (uint32_t partition = 0; partition < count; ++partition) {
+    auto* state = topic->add_partitions();
+    state->set_slot((seed + partition) % kSlots);
+    state->add_replicas(static_cast<int32_t>(file.broker_id()));
+    state->add_isr(static_cast<int32_t>(file.broker_id()));
+    state->set_leader(static_cast<int32_t>(file.broker_id()));
+    state->set_leader_epoch(static_cast<int32_t>(file.incarnation()));
+    state->set_leader_incarnation(file.incarnation());
+  }
+}
+
+}  // namespace
+
+std::string EncodeCatalogFile(const proto::catalog::CatalogFile& file) {
+  std::string body = file.SerializeAsString();
+  std::string bytes(kMagic.data(), kMagic.size());
+  bytes.resize(kPrefixBytes);
+  auto* raw = reinterpret_cast<uint8_t*>(bytes.data());
+  base::StoreLe<uint32_t>(raw + 8, base::Crc32c(base::AsBytes(body)));
+  base::StoreLe<uint32_t>(raw + 12, static_cast<uint32_t>(body.size()));
+  return bytes + body;
+}
+
+absl::StatusOr<proto::catalog::CatalogFile> DecodeCatalogFile(absl::string_view bytes) {
+  if (bytes.size() < kPrefixBytes || bytes.substr(0, kMagic.size()) != kMagic) {
+    return Damaged("it does not begin with RTCAT001");
+  }
+  const auto* raw = reinterpret_cast<const uint8_t*>(bytes.data());
+  const absl::string_view body = bytes.substr(kPrefixBytes);
+  if (base::LoadLe<uint32_t>(raw + 12) != body.size()) return Damaged("its length does not fit");
+  if (base::LoadLe<uint32_t>(raw + 8) != base::Crc32c(base::AsBytes(body))) {
+    return Damaged("its checksum does not fit");
+  }
+  proto::catalog::CatalogFile file;
+  if (!file.ParseFromArray(body.data(), static_cast<int>(body.size()))) {
+    return Damaged("it is not a CatalogFile message");
+  }
+  if (file.format_version() != kFormatVersion) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the catalog file has format version ", file.format_version(),
+                     ", this program knows ", kFormatVersion, "; use a newer ringtaild"));
+  }
+  return file;
+}
+
+LocalCatalog::LocalCatalog(io::Backend& backend, std::string data_directory)
+    : backend_(backend), data_directory_(std::move(data_directory)) {}
+
+task::Task<absl::StatusOr<std::unique_ptr<LocalCatalog>>> LocalCatalog::Open(
+    io::Backend& backend, std::string data_directory, int32_t broker_id) {
+  std::unique_ptr<LocalCatalog> catalog(new LocalCatalog(backend, data_directory));
+  proto::catalog::CatalogFile file;
+  auto bytes = co_await io::ReadWholeFile(
+      backend, absl::StrCat(data_directory, "/", kCatalogFileName), kCatalogBytesMax);
+  if (bytes.ok()) {
+    RT_CO_ASSIGN_OR_RETURN(file, DecodeCatalogFile(*bytes));
+    if (static_cast<int32_t>(file.broker_id()) != broker_id) {
+      co_return absl::FailedPreconditionError(
+          absl::StrCat("the data directory ", data_directory, " belongs to broker ",
+                       file.broker_id(), ", not to broker ", broker_id,
+                       "; start with --broker_id=", file.broker_id(), " or another --data_dir"));
+    }
+  } else if (absl::IsNotFound(bytes.status())) {
+    file.set_format_version(kFormatVersion);
+    const base::Uuid cluster_id = base::Uuid::Random();
+    const base::Uuid directory_id = base::Uuid::Random();
+    file.set_cluster_id(cluster_id.bytes.data(), cluster_id.bytes.size());
+    file.set_directory_id(directory_id.bytes.data(), directory_id.bytes.size());
+    file.set_broker_id(static_cast<uint32_t>(broker_id));
+    file.set_next_producer_id(1);
+  } else {
+    co_return bytes.status();
+  }
+  if (!base::Uuid::FromBytes(base::AsBytes(file.directory_id()), &catalog->directory_id_)) {
+    co_return Damaged("the directory id is not 16 bytes");
+  }
+  file.set_incarnation(file.incarnation() + 1);
+  for (auto& topic : *file.mutable_topics()) {
+    for (auto& state : *topic.mutable_partitions()) {
+      state.set_leader_epoch(static_cast<int32_t>(file.incarnation()));
+      state.set_leader_incarnation(file.incarnation());
+    }
+  }
+  const ProposalResult result = co_await catalog->Apply(std::move(file), false);
+  if (!result.failure.ok()) co_return absl::UnavailableError(result.failure.message);
+  co_return catalog;
+}
+
+ProposalResult LocalCatalog::Conflict(base::Error error, std::string message) const {
+  return {.outcome = ProposalResult::Outcome::kConflict,
+          .failure = {error, std::move(message)},
+          .version = file_.version()};
+}
+
+task::Task<ProposalResult> LocalCatalog::Apply(proto::catalog::CatalogFile next, bool publish) {
+  next.set_version(file_.version() + 1);
+  auto image = Image::FromProto(next);
+  if (!image.ok()) {
+    co_return Conflict(base::Error::kInternal, std::string(image.status().message()));
+  }
+  const absl::Status written =
+      co_await io::ReplaceFile(backend_, absl::StrCat(data_directory_, "/", kCatalogFileName),
+                               EncodeCatalogFile(next));
+  if (!written.ok()) {
+    RT_LOG(kError, "catalog: {}; the change may or may not be seen after a restart",
+           written.message());
+    co_return ProposalResult{
+        .outcome = ProposalResult::Outcome::kUnknown,
+        .failure = {absl::IsResourceExhausted(written) ? base::Error::kDiskFull : base::Error::kStorageError,
+                    std::string(written.message())},
+        .version = file_.version()};
+  }
+  file_ = std::move(next);
+  image_ = *std::move(image);
+  if (publish && publish_) co_await publish_(image_);
+  co_return ProposalResult{.version = file_.version()};
+}
+
+task::Task<ProposalResult> LocalCatalog::CreateTopic(CreateTopicProposal proposal) {
+  co_await mutex_.Lock();
+  const task::AsyncMutex::Held held(mutex_);
+  if (const absl::Status name = ValidateTopicName(proposal.name); !name.ok()) {
+    co_return Conflict(base::Error::kInvalidTopic, std::string(name.message()));
+  }
+  if (image_->FindByName(proposal.name) != nullptr) {
+    co_return Conflict(base::Error::kTopicExists, absl::StrCat("topic ", proposal.name, " exists"));
+  }
+  if (proposal.partitions < 1 || proposal.partitions > kPartitionsPerTopicMax) {
+    co_return Conflict(base::Error::kInvalidPartitions,
+                       absl::StrCat("a topic has 1 to ", kPartitionsPerTopicMax,
+                                    " partitions, got ", proposal.partitions));
+  }
+  if (CountPartitions(file_) + proposal.partitions > kPartitionsMax) {
+    co_return Conflict(base::Error::kInvalidPartitions, absl::StrCat("a broker keeps at most ",
+                                                               kPartitionsMax, " partitions"));
+  }
+  const auto config = ParseTopicConfig(proposal.configs);
+  if (!config.ok()) {
+    co_return Conflict(base::Error::kInvalidConfig, std::string(config.status().message()));
+  }
+  if (proposal.validate_only) co_return ProposalResult{.version = file_.version()};
+  proto::catalog::CatalogFile next = file_;
+  auto* topic = next.add_topics();
+  topic->set_name(proposal.name);
+  const base::Uuid id = base::Uuid::Random();
+  topic->set_topic_id(id.bytes.data(), id.bytes.size());
+  topic->mutable_configs()->insert(proposal.configs.begin(), proposal.configs.end());
+  AddPartitions(file_, proposal.partitions, topic);
+  ProposalResult result = co_await Apply(std::move(next), true);
+  result.topic_id = id;
+  co_return result;
+}
+
+task::Task<ProposalResult> LocalCatalog::DeleteTopic(base::Uuid topic_id) {
+  co_await mutex_.Lock();
+  const task::AsyncMutex::Held held(mutex_);
+  proto::catalog::CatalogFile next = file_;
+  auto* topics = next.mutable_topics();
+  for (auto topic = topics->begin(); topic != topics->end(); ++topic) {
+    if (base::AsText(topic_id.view()) != absl::string_view(topic->topic_id())) continue;
+    auto* tombstone = next.add_gone();
+    tombstone->set_name(topic->name());
+    tombstone->set_topic_id(topic->topic_id());
+    tombstone->set_partitions(static_cast<uint32_t>(topic->partitions_size()));
+    topics->erase(topic);
+    co_return co_await Apply(std::move(next), true);
+  }
+  co_return Conflict(base::Error::kUnknownTopic, "no topic has this id");
+}
+
+task::Task<ProposalResult> LocalCatalog::ForgetTopic(base::Uuid topic_id) {
+  co_await mutex_.Lock();
+  const task::AsyncMutex::Held held(mutex_);
+  proto::catalog::CatalogFile next = file_;
+  auto* gone = next.mutable_gone();
+  for (auto tombstone = gone->begin(); tombstone != gone->end(); ++tombstone) {
+    if (base::AsText(topic_id.view()) != absl::string_view(tombstone->topic_id())) continue;
+    gone->erase(tombstone);
+    co_return co_await Apply(std::move(next), false);
+  }
+  co_return Conflict(base::Error::kUnknownTopic, "no deleted topic has this id");
+}
+
+task::Task<ProposalResult> LocalCatalog::TakeProducerIds(int64_t count, int64_t* first) {
+  co_await mutex_.Lock();
+  const task::AsyncMutex::Held held(mutex_);
+  proto::catalog::CatalogFile next = file_;
+  *first = next.next_producer_id();
+  next.set_next_producer_id(*first + count);
+  co_return co_await Apply(std::move(next), false);
+}
+
+}  // namespace ringtail::server

@@ -1,0 +1,59 @@
+// The catalog of a single broker: one file, `catalog`, in the data directory, replaced atomically with
+// every change. Prefix of 16 bytes, little-endian: magic "RTCAT001" (8), CRC32C of the protobuf bytes
+// (u32), their length (u32); then proto/catalog.proto's CatalogFile.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/io/backend.h"
+#include "engine/task/sync.h"
+#include "server/cluster/catalog.h"
+
+namespace ringtail::server {
+
+inline constexpr char kCatalogFileName[] = "catalog";
+
+// The file's bytes and back. DataLoss says what is wrong and what to do.
+std::string EncodeCatalogFile(const proto::catalog::CatalogFile& file);
+absl::StatusOr<proto::catalog::CatalogFile> DecodeCatalogFile(absl::string_view bytes);
+
+class LocalCatalog : public Catalog {
+ public:
+  // Given each new image before a proposal is answered; ends when every core has taken it over.
+  using Publish = std::function<task::Task<void>(ImagePtr)>;
+
+  // Reads the file, or makes it in an empty directory; raises the incarnation (one write per start).
+  static task::Task<absl::StatusOr<std::unique_ptr<LocalCatalog>>> Open(
+      io::Backend& backend, std::string data_directory, int32_t broker_id);
+
+  void set_publish(Publish publish) { publish_ = std::move(publish); }
+  const base::Uuid& directory_id() const { return directory_id_; }
+  const proto::catalog::CatalogFile& file() const { return file_; }
+
+  ImagePtr image() const override { return image_; }
+  task::Task<ProposalResult> CreateTopic(CreateTopicProposal proposal) override;
+  task::Task<ProposalResult> DeleteTopic(base::Uuid topic_id) override;
+  task::Task<ProposalResult> ForgetTopic(base::Uuid topic_id) override;
+  task::Task<ProposalResult> TakeProducerIds(int64_t count, int64_t* first) override;
+
+ private:
+  LocalCatalog(io::Backend& backend, std::string data_directory);
+
+  ProposalResult Conflict(base::Error error, std::string message) const;
+  // Writes `next` with a higher version, makes it current and publishes it. Call with mutex_ held.
+  task::Task<ProposalResult> Apply(proto::catalog::CatalogFile next, bool publish);
+
+  io::Backend& backend_;
+  std::string data_directory_;
+  base::Uuid directory_id_;
+  proto::catalog::CatalogFile file_;
+  ImagePtr image_;
+  Publish publish_;
+  task::AsyncMutex mutex_;
+};
+
+}  // namespace ringtail::server
