@@ -1,7 +1,6 @@
 // Errors of the measuring programs: they are exceptions, because a round that could not be measured
 // must end the program with the system's own words and never become a figure.
-#ifndef RINGTAIL_PERF_LIB_CHECK_H_
-#define RINGTAIL_PERF_LIB_CHECK_H_
+#pragma once
 
 #include <cerrno>
 #include <stdexcept>
@@ -29,5 +28,3 @@ inline void Require(bool condition, const std::string& what) {
 }
 
 }  // namespace ringtail::perf
-
-#endif  // RINGTAIL_PERF_LIB_CHECK_H_

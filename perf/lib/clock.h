@@ -1,6 +1,5 @@
 // The clocks of a measurement: wall time, and the CPU time of a whole process.
-#ifndef RINGTAIL_PERF_LIB_CLOCK_H_
-#define RINGTAIL_PERF_LIB_CLOCK_H_
+#pragma once
 
 #include <sys/types.h>
 
@@ -51,5 +50,3 @@ class Meter {
 };
 
 }  // namespace ringtail::perf
-
-#endif  // RINGTAIL_PERF_LIB_CLOCK_H_

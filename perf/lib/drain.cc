@@ -11,12 +11,11 @@
 namespace ringtail::perf {
 
 Drainer::Drainer(int fd, const DrainOptions& options)
-    : fd_(fd), truncate_(options.truncate), buffer_(static_cast<size_t>(options.buffer_bytes)) {}
+    : fd_(fd), buffer_(static_cast<size_t>(options.buffer_bytes)) {}
 
 int64_t Drainer::DrainSome(int64_t limit) {
   const size_t size = std::min(static_cast<size_t>(limit), buffer_.size());
-  const ssize_t received =
-      CheckCall(recv(fd_, buffer_.data(), size, truncate_ ? MSG_TRUNC : 0), "recv");
+  const ssize_t received = CheckCall(recv(fd_, buffer_.data(), size, 0), "recv");
   Require(received > 0, "the server closed the connection");
   return received;
 }

@@ -1,8 +1,7 @@
 // The draining client: takes bytes off a connection as cheaply as a consumer that looks at its data
 // can, and measures how fast they came and what they cost the server. The same client drains raw
 // loops and the broker.
-#ifndef RINGTAIL_PERF_LIB_DRAIN_H_
-#define RINGTAIL_PERF_LIB_DRAIN_H_
+#pragma once
 
 #include <sys/types.h>
 
@@ -18,7 +17,6 @@ struct DrainOptions {
   double warmup_s = 0.2;
   double seconds = 1.0;
   int64_t buffer_bytes = 256 << 10;  // received at a time, into the same memory again and again
-  bool truncate = false;  // MSG_TRUNC: the kernel drops the bytes instead of copying them
 };
 
 // Takes bytes off a blocking socket.
@@ -34,7 +32,6 @@ class Drainer {
 
  private:
   int fd_;
-  bool truncate_;
   Buffer buffer_;
 };
 
@@ -44,5 +41,3 @@ Figures MeasureDrain(pid_t server, const DrainOptions& options,
                      const std::function<int64_t()>& step);
 
 }  // namespace ringtail::perf
-
-#endif  // RINGTAIL_PERF_LIB_DRAIN_H_

@@ -1,7 +1,6 @@
 // Latencies of single requests. Every sample is kept, so percentiles are exact; memory is 8 bytes a
 // request, which suits runs of seconds.
-#ifndef RINGTAIL_PERF_LIB_LATENCIES_H_
-#define RINGTAIL_PERF_LIB_LATENCIES_H_
+#pragma once
 
 #include <cstddef>
 #include <cstdint>
@@ -28,5 +27,3 @@ class Latencies {
 };
 
 }  // namespace ringtail::perf
-
-#endif  // RINGTAIL_PERF_LIB_LATENCIES_H_

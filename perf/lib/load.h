@@ -1,8 +1,7 @@
 // Load generators over one connection: closed loop (a window of requests outstanding) and open loop
 // (a fixed rate, latency from the intended send time). Raw servers and the broker are driven by the
 // same code; a Wire says what a request and a reply look like.
-#ifndef RINGTAIL_PERF_LIB_LOAD_H_
-#define RINGTAIL_PERF_LIB_LOAD_H_
+#pragma once
 
 #include <sys/types.h>
 
@@ -65,5 +64,3 @@ struct LoadOptions {
 Figures RunLoad(int fd, Wire& wire, pid_t server, const LoadOptions& options);
 
 }  // namespace ringtail::perf
-
-#endif  // RINGTAIL_PERF_LIB_LOAD_H_

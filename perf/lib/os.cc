@@ -33,6 +33,16 @@ sockaddr_in Loopback(uint16_t port) {
   return address;
 }
 
+// The CPUs this program was started on, whatever it pinned itself to since.
+const cpu_set_t& AllowedCpus() {
+  static const cpu_set_t allowed = [] {
+    cpu_set_t set;
+    CheckCall(sched_getaffinity(0, sizeof(set), &set), "sched_getaffinity");
+    return set;
+  }();
+  return allowed;
+}
+
 void DieWithParent(pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(1);  // it ended before the request was made
@@ -134,10 +144,12 @@ Child Child::Spawn(const std::vector<std::string>& arguments, const std::string&
   std::vector<char*> argv;
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
+  const cpu_set_t& cpus = AllowedCpus();
   const pid_t parent = getpid();
   const pid_t pid = CheckCall(fork(), "fork");
   if (pid != 0) return Child(pid);
   DieWithParent(parent);
+  sched_setaffinity(0, sizeof(cpus), &cpus);
   const int log = open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
   if (log >= 0) {
     dup2(log, STDOUT_FILENO);
@@ -188,12 +200,7 @@ std::string ScratchParent() {
 }
 
 void PinToCpu(int n) {
-  // The set at the start of the program: a later call must not see only what an earlier one left.
-  static const cpu_set_t allowed = [] {
-    cpu_set_t set;
-    CheckCall(sched_getaffinity(0, sizeof(set), &set), "sched_getaffinity");
-    return set;
-  }();
+  const cpu_set_t& allowed = AllowedCpus();
   int left = n % CPU_COUNT(&allowed);
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
     if (!CPU_ISSET(cpu, &allowed) || left-- > 0) continue;

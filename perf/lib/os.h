@@ -1,7 +1,6 @@
 // The plain system objects that the raw loops and the load generators are made of: descriptors,
 // loopback sockets, child processes, scratch directories. All of them clean up after themselves.
-#ifndef RINGTAIL_PERF_LIB_OS_H_
-#define RINGTAIL_PERF_LIB_OS_H_
+#pragma once
 
 #include <sys/types.h>
 
@@ -60,7 +59,8 @@ class Child {
   // throws). It dies with its parent.
   static Child Fork(const std::function<void()>& body);
 
-  // Starts a program; its stdout and stderr go to `log_path`.
+  // Starts a program; its stdout and stderr go to `log_path`. It may use every CPU that this
+  // program was started on, even where this one is pinned.
   static Child Spawn(const std::vector<std::string>& arguments, const std::string& log_path);
 
   pid_t pid() const { return pid_; }
@@ -120,5 +120,3 @@ class Buffer {
 };
 
 }  // namespace ringtail::perf
-
-#endif  // RINGTAIL_PERF_LIB_OS_H_

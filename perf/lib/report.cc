@@ -71,9 +71,10 @@ void Report::Note(const std::string& line) {
 }
 
 void Report::Add(const Goal& goal) {
-  std::printf("  %-9s %s: %.3g %s (goal: at %s %.3g)\n", goal.Met() ? "met" : "NOT MET",
-              goal.name.c_str(), goal.value, goal.unit.c_str(),
-              goal.sense == Goal::Sense::kAtLeast ? "least" : "most", goal.limit);
+  std::printf(
+      "  %-8s %s: %.3g%s (rounds %.3g..%.3g; goal: at %s %.3g%s)\n", goal.Met() ? "met" : "NOT MET",
+      goal.name.c_str(), goal.value.median, goal.unit.c_str(), goal.value.min, goal.value.max,
+      goal.sense == Goal::Sense::kAtLeast ? "least" : "most", goal.limit, goal.unit.c_str());
   std::fflush(stdout);
   goals_.push_back(goal);
 }
@@ -92,7 +93,7 @@ void Report::WriteJson(const std::string& path) const {
   }
   for (const Goal& goal : goals_) {
     out["goals"].push_back({{"name", goal.name},
-                            {"value", goal.value},
+                            {"value", goal.value.median},
                             {"at_least", goal.sense == Goal::Sense::kAtLeast},
                             {"limit", goal.limit},
                             {"unit", goal.unit},

@@ -1,7 +1,6 @@
 // What a measuring program prints: a table for people, goals with their verdicts, and the same as
 // JSON.
-#ifndef RINGTAIL_PERF_LIB_REPORT_H_
-#define RINGTAIL_PERF_LIB_REPORT_H_
+#pragma once
 
 #include <string>
 #include <vector>
@@ -21,12 +20,14 @@ struct Column {
 struct Goal {
   enum class Sense { kAtLeast, kAtMost };
   std::string name;
-  double value = 0;
+  Spread value;  // the median counts
   Sense sense = Sense::kAtLeast;
   double limit = 0;
   std::string unit;  // "x" for a ratio
 
-  bool Met() const { return sense == Sense::kAtLeast ? value >= limit : value <= limit; }
+  bool Met() const {
+    return sense == Sense::kAtLeast ? value.median >= limit : value.median <= limit;
+  }
 };
 
 class Report {
@@ -64,5 +65,3 @@ class Report {
 std::string SizeName(int64_t bytes);
 
 }  // namespace ringtail::perf
-
-#endif  // RINGTAIL_PERF_LIB_REPORT_H_

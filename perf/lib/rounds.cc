@@ -36,6 +36,31 @@ Spread Outcome::Of(const std::string& figure) const {
   return SpreadOf(found->second);
 }
 
+Spread RatioOf(const Outcome& numerator, const Outcome& denominator, const std::string& figure) {
+  const std::vector<double>& above = numerator.rounds.at(figure);
+  const std::vector<double>& below = denominator.rounds.at(figure);
+  Require(above.size() == below.size(), "rounds that cannot be paired");
+  std::vector<double> ratios;
+  for (size_t i = 0; i < above.size(); ++i) ratios.push_back(above[i] / below[i]);
+  Spread spread = SpreadOf(ratios);
+  spread.median = numerator.Median(figure) / denominator.Median(figure);
+  return spread;
+}
+
+const Outcome& Largest(const std::vector<Outcome>& outcomes, const std::string& figure) {
+  return *std::max_element(outcomes.begin(), outcomes.end(),
+                           [&](const Outcome& left, const Outcome& right) {
+                             return left.Median(figure) < right.Median(figure);
+                           });
+}
+
+const Outcome& Smallest(const std::vector<Outcome>& outcomes, const std::string& figure) {
+  return *std::min_element(outcomes.begin(), outcomes.end(),
+                           [&](const Outcome& left, const Outcome& right) {
+                             return left.Median(figure) < right.Median(figure);
+                           });
+}
+
 std::vector<Outcome> RunInterleaved(const std::vector<Contender>& contenders, int rounds,
                                     int warmups) {
   std::vector<Outcome> outcomes;

@@ -1,8 +1,7 @@
 // Interleaved rounds: contenders take turns within one run, the order reversed every other round,
 // so that drift of a shared machine falls on all of them alike. What counts is the median; the
 // spread says how far to trust it.
-#ifndef RINGTAIL_PERF_LIB_ROUNDS_H_
-#define RINGTAIL_PERF_LIB_ROUNDS_H_
+#pragma once
 
 #include <functional>
 #include <map>
@@ -37,11 +36,17 @@ struct Outcome {
   double Median(const std::string& figure) const { return Of(figure).median; }
 };
 
+// A figure of one contender over the same of another: the ratio of the medians, and the smallest
+// and largest ratio of two rounds that ran next to each other.
+Spread RatioOf(const Outcome& numerator, const Outcome& denominator, const std::string& figure);
+
+// The contender whose median of `figure` is the largest, or the smallest.
+const Outcome& Largest(const std::vector<Outcome>& outcomes, const std::string& figure);
+const Outcome& Smallest(const std::vector<Outcome>& outcomes, const std::string& figure);
+
 // Runs `warmups` unrecorded rounds and then `rounds` recorded ones. The outcomes stand in the
 // contenders' order. Writes a progress line to stderr where that is a terminal.
 std::vector<Outcome> RunInterleaved(const std::vector<Contender>& contenders, int rounds,
                                     int warmups);
 
 }  // namespace ringtail::perf
-
-#endif  // RINGTAIL_PERF_LIB_ROUNDS_H_

@@ -148,9 +148,11 @@ std::vector<AppendOptions> AppendVariants(const std::string& directory, int64_t 
       variants.back().in_flight = in_flight;
     }
   }
-  variants.push_back(base);
-  variants.back().method = AppendMethod::kRing;
-  variants.back().preallocate = Preallocate::kNone;
+  for (const Preallocate preallocate : {Preallocate::kNone, Preallocate::kWhole}) {
+    variants.push_back(base);
+    variants.back().method = AppendMethod::kRing;
+    variants.back().preallocate = preallocate;
+  }
   return variants;
 }
 

@@ -1,7 +1,6 @@
 // Raw append: the least work that puts batches at the end of a file in the page cache. The limit
 // that the engine's appender is compared with.
-#ifndef RINGTAIL_PERF_RAW_APPEND_H_
-#define RINGTAIL_PERF_RAW_APPEND_H_
+#pragma once
 
 #include <cstdint>
 #include <string>
@@ -43,5 +42,3 @@ std::vector<AppendOptions> AppendVariants(const std::string& directory, int64_t 
 perf::Figures RunAppend(const AppendOptions& options);
 
 }  // namespace ringtail::raw
-
-#endif  // RINGTAIL_PERF_RAW_APPEND_H_

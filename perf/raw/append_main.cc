@@ -1,12 +1,9 @@
 // raw_append: how fast batches can be appended to one file in the page cache, variant by variant.
 
-#include <absl/flags/flag.h>
-#include <absl/flags/parse.h>
-#include <absl/flags/usage.h>
-
-#include <cstdio>
+#include "absl/flags/flag.h"
 
 #include "perf/lib/os.h"
+#include "perf/lib/program.h"
 #include "perf/lib/report.h"
 #include "perf/raw/append.h"
 
@@ -44,12 +41,7 @@ int Main() {
 }  // namespace ringtail::raw
 
 int main(int argc, char** argv) {
-  absl::SetProgramUsageMessage("Raw append loops: pwritev and io_uring, batch size by batch size.");
-  absl::ParseCommandLine(argc, argv);
-  try {
-    return ringtail::raw::Main();
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "raw_append: %s\n", error.what());
-    return 1;
-  }
+  return ringtail::perf::RunProgram(
+      argc, argv, "Raw append loops: pwritev and io_uring, batch size by batch size.",
+      ringtail::raw::Main);
 }

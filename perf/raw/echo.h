@@ -1,8 +1,7 @@
 // Raw echo and pwrite: the least work of a server that stores one small record per request. It
 // receives 1.2 KiB, writes 1 KiB of it to a preallocated file in the page cache, and replies 64
 // bytes. The limit that produce-and-acknowledge of single records is compared with.
-#ifndef RINGTAIL_PERF_RAW_ECHO_H_
-#define RINGTAIL_PERF_RAW_ECHO_H_
+#pragma once
 
 #include <string>
 
@@ -33,5 +32,3 @@ std::string Name(const EchoOptions& options);
 perf::Figures RunEcho(const EchoOptions& options, const perf::LoadOptions& load);
 
 }  // namespace ringtail::raw
-
-#endif  // RINGTAIL_PERF_RAW_ECHO_H_

@@ -1,12 +1,9 @@
 // raw_echo: what one small request, stored and answered, costs at the least.
 
-#include <absl/flags/flag.h>
-#include <absl/flags/parse.h>
-#include <absl/flags/usage.h>
-
-#include <cstdio>
+#include "absl/flags/flag.h"
 
 #include "perf/lib/os.h"
+#include "perf/lib/program.h"
 #include "perf/lib/report.h"
 #include "perf/raw/echo.h"
 
@@ -56,12 +53,7 @@ int Main() {
 }  // namespace ringtail::raw
 
 int main(int argc, char** argv) {
-  absl::SetProgramUsageMessage("Raw echo and pwrite server: blocking, epoll and ring loops.");
-  absl::ParseCommandLine(argc, argv);
-  try {
-    return ringtail::raw::Main();
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "raw_echo: %s\n", error.what());
-    return 1;
-  }
+  return ringtail::perf::RunProgram(argc, argv,
+                                    "Raw echo and pwrite server: blocking, epoll and ring loops.",
+                                    ringtail::raw::Main);
 }

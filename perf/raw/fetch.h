@@ -1,8 +1,7 @@
 // Raw fetch: the least work that sends a hot file over loopback TCP, chunk by chunk, from a server
 // process with one epoll loop to a client that drains it. The limit that the broker's fetch is
 // compared with.
-#ifndef RINGTAIL_PERF_RAW_FETCH_H_
-#define RINGTAIL_PERF_RAW_FETCH_H_
+#pragma once
 
 #include <cstdint>
 #include <string>
@@ -54,5 +53,3 @@ perf::Figures RunFetch(const std::string& file, const FetchOptions& options,
                        const perf::DrainOptions& drain, int window);
 
 }  // namespace ringtail::raw
-
-#endif  // RINGTAIL_PERF_RAW_FETCH_H_

@@ -1,12 +1,9 @@
 // raw_fetch: how fast a hot file can be sent over loopback TCP, method by method.
 
-#include <absl/flags/flag.h>
-#include <absl/flags/parse.h>
-#include <absl/flags/usage.h>
-
-#include <cstdio>
+#include "absl/flags/flag.h"
 
 #include "perf/lib/os.h"
+#include "perf/lib/program.h"
 #include "perf/lib/report.h"
 #include "perf/raw/fetch.h"
 
@@ -17,8 +14,6 @@ ABSL_FLAG(double, seconds, 1.0, "measured seconds per round");
 ABSL_FLAG(int, rounds, 5, "rounds per method");
 ABSL_FLAG(int, window, 4, "requests kept outstanding where chunks are sent on request");
 ABSL_FLAG(int64_t, buffer_kib, 256, "the client's receive buffer");
-ABSL_FLAG(bool, truncate, false,
-          "the client drops bytes in the kernel (MSG_TRUNC) instead of copying them");
 ABSL_FLAG(std::string, only, "", "run only methods whose name contains this");
 ABSL_FLAG(std::string, json, "", "also write the figures to this file");
 
@@ -32,7 +27,6 @@ int Main() {
   perf::DrainOptions drain;
   drain.seconds = absl::GetFlag(FLAGS_seconds);
   drain.buffer_bytes = absl::GetFlag(FLAGS_buffer_kib) << 10;
-  drain.truncate = absl::GetFlag(FLAGS_truncate);
   for (const std::string& kib : absl::GetFlag(FLAGS_chunk_kib)) {
     const int64_t chunk_bytes = std::stoll(kib) << 10;
     std::vector<perf::Contender> contenders;
@@ -60,12 +54,7 @@ int Main() {
 }  // namespace ringtail::raw
 
 int main(int argc, char** argv) {
-  absl::SetProgramUsageMessage("Raw fetch loops: sendfile, read and send, splice, mapped send.");
-  absl::ParseCommandLine(argc, argv);
-  try {
-    return ringtail::raw::Main();
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "raw_fetch: %s\n", error.what());
-    return 1;
-  }
+  return ringtail::perf::RunProgram(
+      argc, argv, "Raw fetch loops: sendfile, read and send, splice, mapped send.",
+      ringtail::raw::Main);
 }

@@ -1,8 +1,7 @@
 // Raw receive and pwrite: the least work of a server that stores large messages. It receives 1 MB
 // over loopback in chunks, writes each chunk to a preallocated file in the page cache, and
 // acknowledges the message with 64 bytes. The limit that produce in large batches is compared with.
-#ifndef RINGTAIL_PERF_RAW_RECEIVE_H_
-#define RINGTAIL_PERF_RAW_RECEIVE_H_
+#pragma once
 
 #include <cstdint>
 #include <string>
@@ -33,5 +32,3 @@ perf::Figures RunReceive(const ReceiveOptions& options, const perf::LoadOptions&
 void AddPerGb(int64_t payload_bytes, perf::Figures& figures);
 
 }  // namespace ringtail::raw
-
-#endif  // RINGTAIL_PERF_RAW_RECEIVE_H_

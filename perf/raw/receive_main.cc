@@ -1,12 +1,9 @@
 // raw_receive: what storing large messages costs at the least.
 
-#include <absl/flags/flag.h>
-#include <absl/flags/parse.h>
-#include <absl/flags/usage.h>
-
-#include <cstdio>
+#include "absl/flags/flag.h"
 
 #include "perf/lib/os.h"
+#include "perf/lib/program.h"
 #include "perf/lib/report.h"
 #include "perf/raw/receive.h"
 
@@ -53,12 +50,6 @@ int Main() {
 }  // namespace ringtail::raw
 
 int main(int argc, char** argv) {
-  absl::SetProgramUsageMessage("Raw receive-and-pwrite loops over loopback TCP.");
-  absl::ParseCommandLine(argc, argv);
-  try {
-    return ringtail::raw::Main();
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "raw_receive: %s\n", error.what());
-    return 1;
-  }
+  return ringtail::perf::RunProgram(argc, argv, "Raw receive-and-pwrite loops over loopback TCP.",
+                                    ringtail::raw::Main);
 }

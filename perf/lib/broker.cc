@@ -1,0 +1,56 @@
+#include "perf/lib/broker.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "perf/lib/check.h"
+#include "perf/lib/clock.h"
+
+namespace ringtail::perf {
+namespace {
+
+constexpr int64_t kReadyTimeoutNs = 20 * kNsPerSecond;
+constexpr size_t kLogTailBytes = 2000;
+
+std::string Contents(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+std::string LogTail(const std::string& path) {
+  const std::string log = Contents(path);
+  return log.substr(log.size() - std::min(log.size(), kLogTailBytes));
+}
+
+}  // namespace
+
+Broker::Broker(const std::string& program, const std::vector<std::string>& flags)
+    : directory_(ScratchParent()) {
+  const std::string ports_file = directory_.path() + "/ports.json";
+  const std::string log_file = directory_.path() + "/broker.log";
+  std::vector<std::string> arguments = {
+      program,          "--data_dir=" + directory_.path() + "/data",
+      "--kafka_port=0", "--native_port=0",
+      "--admin_port=0", "--ports_file=" + ports_file};
+  arguments.insert(arguments.end(), flags.begin(), flags.end());
+  const int64_t start_ns = NowNs();
+  child_ = Child::Spawn(arguments, log_file);
+  WaitUntilReady(ports_file, log_file);
+  start_to_ready_ms_ = static_cast<double>(NowNs() - start_ns) / 1e6;
+  native_port_ = nlohmann::json::parse(Contents(ports_file)).at("native").get<uint16_t>();
+}
+
+void Broker::WaitUntilReady(const std::string& ports_file, const std::string& log_file) {
+  const int64_t deadline_ns = NowNs() + kReadyTimeoutNs;
+  while (access(ports_file.c_str(), R_OK) != 0) {
+    Require(child_.Running(), "the broker ended before it served:\n" + LogTail(log_file));
+    Require(NowNs() < deadline_ns, "the broker does not come up:\n" + LogTail(log_file));
+    usleep(200);
+  }
+}
+
+}  // namespace ringtail::perf
