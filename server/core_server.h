@@ -20,6 +20,7 @@ struct CoreServerOptions {
   size_t core_bytes_max = 256u << 20;  // of requests in flight on the core
   size_t connections_max = 10'000;     // per core; more are closed at once
   log::LogOptions log;
+  io::SenderOptions sender;
 };
 
 struct ListenerCounters {

@@ -15,6 +15,7 @@
 #include "engine/io/file.h"
 #include "engine/io/uring_backend.h"
 #include "engine/log/data_directory.h"
+#include "server/kafka/session.h"
 
 namespace ringtail::server {
 namespace {
@@ -80,7 +81,10 @@ absl::Status Process::MakeCore(uint32_t index) {
   group_.Install(id, self.core.get());
   self.server = std::make_unique<CoreServer>(
       *self.core, brokers_, options_.server,
-      [this](ListenerKind, Broker& broker) -> std::unique_ptr<Session> {
+      [this](ListenerKind kind, Broker& broker) -> std::unique_ptr<Session> {
+        if (kind == ListenerKind::kKafka) {
+          return std::make_unique<kafka::Session>(broker, endpoints_);
+        }
         return std::make_unique<native::Session>(broker, endpoints_, options_.native);
       });
   brokers_.brokers[index] = &self.server->broker();
@@ -112,11 +116,9 @@ absl::StatusOr<std::unique_ptr<Process>> Process::Start(ProcessOptions options) 
     made.Update(process->threads_[index]->made.get_future().get());
   }
   // One thread after the other has made its core: from here on all may call each other.
-  uint32_t started = 0;
   for (auto& thread : process->threads_) {
     thread->run = made.ok();
-    if (thread->thread.joinable()) thread->go.set_value();
-    ++started;
+    thread->go.set_value();
   }
   if (!made.ok()) {
     process->JoinThreads();
@@ -203,23 +205,26 @@ task::Task<absl::Status> Process::FinishDeletions() {
   co_return absl::OkStatus();
 }
 
-absl::Status Process::BindShared(uint32_t core) {
+absl::Status Process::Bind(uint32_t core) {
   CoreServer& server = *threads_[core]->server;
   CorePorts& ports = endpoints_.cores[core];
   const auto offset = static_cast<uint16_t>(1 + core);
   const CorePorts& base = options_.shared_ports;
   ports.kafka = base.kafka == 0 ? 0 : static_cast<uint16_t>(base.kafka + offset);
   ports.native = base.native == 0 ? 0 : static_cast<uint16_t>(base.native + offset);
-  RT_RETURN_IF_ERROR(server.Listen(options_.listen_host, true, ListenerKind::kNative,
-                                   &endpoints_.shared.native));
-  return server.Listen(options_.listen_host, false, ListenerKind::kNative, &ports.native);
+  const std::string& host = options_.listen_host;
+  // The first core settles a port that the kernel picks; the others share it.
+  RT_RETURN_IF_ERROR(server.Listen(host, true, ListenerKind::kKafka, &endpoints_.shared.kafka));
+  RT_RETURN_IF_ERROR(server.Listen(host, true, ListenerKind::kNative, &endpoints_.shared.native));
+  RT_RETURN_IF_ERROR(server.Listen(host, false, ListenerKind::kKafka, &ports.kafka));
+  return server.Listen(host, false, ListenerKind::kNative, &ports.native);
 }
 
 task::Task<absl::Status> Process::BindAll() {
   for (uint32_t core = 0; core < group_.count(); ++core) {
     const absl::Status bound = co_await core::CallOn(
         base::CoreId(core), [this, core]() -> task::Task<absl::Status> {
-          co_return BindShared(core);
+          co_return Bind(core);
         });
     if (!bound.ok()) co_return bound;
   }

@@ -64,7 +64,7 @@ class Process {
   task::Task<absl::Status> OpenCatalog();
   task::Task<absl::Status> FinishDeletions();
   task::Task<void> PublishImage(ImagePtr image);
-  absl::Status BindShared(uint32_t core);
+  absl::Status Bind(uint32_t core);
   task::Task<absl::Status> BindAll();
   task::Task<absl::Status> StopTask();
   task::Task<absl::Status> WriteCheckpoints();

@@ -1,0 +1,33 @@
+#include "server/kafka/api_table.h"
+
+namespace ringtail::kafka {
+namespace {
+
+// Produce is advertised from 0 and served from 3: librdkafka up to 2.11.0 otherwise sends without
+// compression, silently (KAFKA-18659). FindCoordinator is offered without groups, since librdkafka
+// takes it as the sign that LZ4 is understood.
+constexpr Api kApis[] = {
+    {ProduceRequest::kApiKey, 0, 11, 3, &Session::HandleProduce},
+    {FetchRequest::kApiKey, 4, 16, 4, &Session::HandleFetch},
+    {ListOffsetsRequest::kApiKey, 1, 8, 1, &Session::HandleListOffsets},
+    {MetadataRequest::kApiKey, 0, 13, 0, &Session::HandleMetadata},
+    {FindCoordinatorRequest::kApiKey, 0, 6, 0, &Session::HandleFindCoordinator},
+    {ApiVersionsRequest::kApiKey, 0, 4, 0, &Session::HandleApiVersions},
+    {CreateTopicsRequest::kApiKey, 2, 7, 2, &Session::HandleCreateTopics},
+    {DeleteTopicsRequest::kApiKey, 1, 6, 1, &Session::HandleDeleteTopics},
+    {InitProducerIdRequest::kApiKey, 0, 5, 0, &Session::HandleInitProducerId},
+    {DescribeClusterRequest::kApiKey, 0, 2, 0, &Session::HandleDescribeCluster},
+};
+
+}  // namespace
+
+std::span<const Api> OfferedApis() { return kApis; }
+
+const Api* FindApi(int16_t key) {
+  for (const Api& api : kApis) {
+    if (api.key == key) return &api;
+  }
+  return nullptr;
+}
+
+}  // namespace ringtail::kafka

@@ -1,0 +1,74 @@
+#include "server/kafka/error_map.h"
+
+namespace ringtail::kafka {
+
+using base::Error;
+
+ErrorCode ToErrorCode(Error error) {
+  switch (error) {
+    case Error::kNone:
+      return ErrorCode::kNone;
+    case Error::kInvalidRequest:
+      return ErrorCode::kInvalidRequest;
+    case Error::kInvalidConfig:
+      return ErrorCode::kInvalidConfig;
+    case Error::kInvalidTopic:
+      return ErrorCode::kInvalidTopicException;
+    case Error::kInvalidPartitions:
+      return ErrorCode::kInvalidPartitions;
+    case Error::kInvalidReplication:
+      return ErrorCode::kInvalidReplicationFactor;
+    case Error::kUnknownTopic:
+      return ErrorCode::kUnknownTopicOrPartition;
+    case Error::kUnknownTopicId:
+      return ErrorCode::kUnknownTopicId;
+    case Error::kTopicExists:
+      return ErrorCode::kTopicAlreadyExists;
+    case Error::kNotLeader:
+    case Error::kShuttingDown:
+      return ErrorCode::kNotLeaderOrFollower;
+    case Error::kFencedLeaderEpoch:
+      return ErrorCode::kFencedLeaderEpoch;
+    case Error::kUnknownLeaderEpoch:
+      return ErrorCode::kUnknownLeaderEpoch;
+    case Error::kOffsetOutOfRange:
+      return ErrorCode::kOffsetOutOfRange;
+    case Error::kCorruptBatch:
+      return ErrorCode::kCorruptMessage;
+    case Error::kUnsupportedFormat:
+      return ErrorCode::kUnsupportedForMessageFormat;
+    case Error::kUnsupportedCodec:
+      return ErrorCode::kUnsupportedCompressionType;
+    case Error::kInvalidRecord:
+      return ErrorCode::kInvalidRecord;
+    case Error::kInvalidTimestamp:
+      return ErrorCode::kInvalidTimestamp;
+    case Error::kBatchTooLarge:
+      return ErrorCode::kMessageTooLarge;
+    case Error::kOutOfOrderSequence:
+      return ErrorCode::kOutOfOrderSequenceNumber;
+    case Error::kDuplicateSequence:
+      return ErrorCode::kDuplicateSequenceNumber;
+    case Error::kUnknownProducer:
+      return ErrorCode::kUnknownProducerId;
+    case Error::kProducerFenced:
+      return ErrorCode::kInvalidProducerEpoch;
+    case Error::kTransactionsUnsupported:
+      // Fatal to every client: they do not retry for ever (see FindCoordinator).
+      return ErrorCode::kTransactionalIdAuthorizationFailed;
+    case Error::kStorageError:
+    case Error::kDiskFull:
+      return ErrorCode::kKafkaStorageError;
+    case Error::kTimedOut:
+      return ErrorCode::kRequestTimedOut;
+    case Error::kOverloaded:
+      return ErrorCode::kThrottlingQuotaExceeded;
+    case Error::kNotEnoughReplicas:
+      return ErrorCode::kNotEnoughReplicas;
+    case Error::kInternal:
+      return ErrorCode::kUnknownServerError;
+  }
+  return ErrorCode::kUnknownServerError;
+}
+
+}  // namespace ringtail::kafka

@@ -1,0 +1,153 @@
+// What clients ask before anything else: versions, brokers, topics, coordinators.
+#include "absl/strings/str_cat.h"
+#include "server/kafka/api_table.h"
+#include "server/kafka/session.h"
+
+namespace ringtail::kafka {
+
+using base::Error;
+
+task::Task<void> Session::HandleApiVersions(Call* call) {
+  ApiVersionsResponse response;
+  const Api* self = FindApi(ApiVersionsRequest::kApiKey);
+  if (call->version < self->version_min || call->version > self->version_max) {
+    // KIP-511: answered in version 0, which every client can read.
+    call->version = 0;
+    response.error_code = Wire(ErrorCode::kUnsupportedVersion);
+  } else {
+    ApiVersionsRequest request;
+    if (!DecodeBody(call, &request)) co_return;
+  }
+  for (const Api& api : OfferedApis()) {
+    auto& out = response.api_keys.Add(call->arena);
+    out.api_key = api.key;
+    out.min_version = api.version_min;
+    out.max_version = api.version_max;
+  }
+  Respond(call, response);
+}
+
+void Session::AddBrokers(Arena& arena,
+                         Array<MetadataResponse::MetadataResponseBroker>* brokers) const {
+  for (const server::Node& node :
+       endpoints_.Nodes(broker_.image()->broker_id(), server::ListenerKind::kKafka)) {
+    auto& out = brokers->Add(arena);
+    out.node_id = node.id;
+    out.host = arena.CopyText(node.host);
+    out.port = node.port;
+  }
+}
+
+void Session::FillTopic(const server::TopicImage& topic, Arena& arena,
+                        MetadataResponse::MetadataResponseTopic* out) const {
+  out->name = topic.name;
+  out->topic_id = topic.id;
+  out->partitions.Reserve(arena, topic.partitions.size());
+  for (size_t index = 0; index < topic.partitions.size(); ++index) {
+    const server::PartitionImage& partition = topic.partitions[index];
+    const int32_t node =
+        endpoints_.NodeOf(broker_.image()->broker_id(), broker_.CoreOf(partition));
+    auto& entry = out->partitions.Add(arena);
+    entry.partition_index = static_cast<int32_t>(index);
+    entry.leader_id = partition.leader_broker < 0 ? -1 : node;
+    if (partition.leader_broker < 0) entry.error_code = Wire(ErrorCode::kLeaderNotAvailable);
+    entry.leader_epoch = partition.leader_epoch;
+    entry.replica_nodes.Add(arena) = node;
+    entry.isr_nodes.Add(arena) = node;
+  }
+}
+
+task::Task<void> Session::HandleMetadata(Call* call) {
+  MetadataRequest request;
+  if (!DecodeBody(call, &request)) co_return;
+  Arena& arena = call->arena;
+  const server::ImagePtr image = broker_.image();
+  MetadataResponse response;
+  AddBrokers(arena, &response.brokers);
+  response.cluster_id = arena.CopyText(image->cluster_id().ToString());
+  response.controller_id = server::NodeId(image->broker_id(), base::CoreId(0));
+  // No list means all topics; in version 0 an empty one does, too.
+  const bool all = !request.topics.has_value() || (call->version == 0 && request.topics->empty());
+  if (all) {
+    response.topics.Reserve(arena, image->topics().size());
+    for (const server::TopicImage& topic : image->topics()) {
+      FillTopic(topic, arena, &response.topics.Add(arena));
+    }
+  } else {
+    for (const MetadataRequest::MetadataRequestTopic& wanted : *request.topics) {
+      const bool by_id = !wanted.topic_id.IsZero();
+      const absl::string_view name = wanted.name.value_or("");
+      const server::TopicImage* topic;
+      Error error = FindTopic(name, wanted.topic_id, by_id, &topic);
+      auto& out = response.topics.Add(arena);
+      if (error == Error::kNone) {
+        FillTopic(*topic, arena, &out);
+        continue;
+      }
+      if (!by_id && !server::ValidateTopicName(name).ok()) error = Error::kInvalidTopic;
+      out.error_code = Wire(ToErrorCode(error));
+      out.topic_id = wanted.topic_id;
+      if (by_id && call->version >= 12) {
+        out.name = std::nullopt;
+      } else {
+        out.name = name;
+      }
+    }
+  }
+  Respond(call, response);
+}
+
+task::Task<void> Session::HandleDescribeCluster(Call* call) {
+  DescribeClusterRequest request;
+  if (!DecodeBody(call, &request)) co_return;
+  const server::ImagePtr image = broker_.image();
+  DescribeClusterResponse response;
+  response.cluster_id = call->arena.CopyText(image->cluster_id().ToString());
+  response.controller_id = server::NodeId(image->broker_id(), base::CoreId(0));
+  response.endpoint_type = request.endpoint_type;
+  if (request.endpoint_type != 1) {  // 1: brokers; there are no controllers to list
+    response.error_code = Wire(ErrorCode::kUnsupportedEndpointType);
+    response.error_message = "only brokers can be listed here";
+  } else {
+    for (const server::Node& node :
+         endpoints_.Nodes(image->broker_id(), server::ListenerKind::kKafka)) {
+      auto& out = response.brokers.Add(call->arena);
+      out.broker_id = node.id;
+      out.host = call->arena.CopyText(node.host);
+      out.port = node.port;
+    }
+  }
+  Respond(call, response);
+}
+
+task::Task<void> Session::HandleFindCoordinator(Call* call) {
+  constexpr int8_t kTransaction = 1;
+  constexpr absl::string_view kNoGroups =
+      "this broker has no consumer groups yet; assign partitions instead of subscribing";
+  constexpr absl::string_view kNoTransactions = "this broker has no transactions";
+  FindCoordinatorRequest request;
+  if (!DecodeBody(call, &request)) co_return;
+  const bool transaction = request.key_type == kTransaction;
+  const int16_t code = Wire(transaction ? ErrorCode::kTransactionalIdAuthorizationFailed
+                                        : ErrorCode::kGroupAuthorizationFailed);
+  const absl::string_view why = transaction ? kNoTransactions : kNoGroups;
+  FindCoordinatorResponse response;
+  response.error_code = code;
+  response.error_message = why;
+  response.node_id = -1;
+  response.port = -1;
+  if (call->version >= 4) {
+    response = {};
+    for (const absl::string_view key : request.coordinator_keys) {
+      auto& out = response.coordinators.Add(call->arena);
+      out.key = key;
+      out.node_id = -1;
+      out.port = -1;
+      out.error_code = code;
+      out.error_message = why;
+    }
+  }
+  Respond(call, response);
+}
+
+}  // namespace ringtail::kafka

@@ -1,0 +1,126 @@
+// CreateTopics and DeleteTopics.
+#include <map>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "server/kafka/session.h"
+
+namespace ringtail::kafka {
+
+using base::Error;
+using server::ProposalResult;
+
+namespace {
+
+constexpr int8_t kSourceTopic = 1;    // DYNAMIC_TOPIC_CONFIG
+constexpr int8_t kSourceDefault = 5;  // DEFAULT_CONFIG
+
+}  // namespace
+
+task::Task<void> Session::CreateOne(Call* call, const CreateTopicsRequest::CreatableTopic& wanted,
+                                    bool validate_only,
+                                    CreateTopicsResponse::CreatableTopicResult* out) {
+  Arena& arena = call->arena;
+  out->name = wanted.name;
+  out->error_message = std::nullopt;
+  const auto refuse = [&](Error error, absl::string_view why) {
+    out->error_code = Wire(ToErrorCode(error));
+    out->error_message = arena.CopyText(why);
+    out->configs = std::nullopt;
+  };
+  if (!wanted.assignments.empty()) {
+    out->error_code = Wire(ErrorCode::kInvalidReplicaAssignment);
+    out->error_message = "a broker on its own assigns all partitions to itself";
+    out->configs = std::nullopt;
+    co_return;
+  }
+  if (wanted.replication_factor != -1 && wanted.replication_factor != 1) {
+    refuse(Error::kInvalidReplication,
+           absl::StrCat("replication factor ", wanted.replication_factor,
+                        " needs as many brokers; this one is alone"));
+    co_return;
+  }
+  if (wanted.num_partitions < 1 && wanted.num_partitions != -1) {
+    refuse(Error::kInvalidPartitions,
+           absl::StrCat("a topic has at least 1 partition, got ", wanted.num_partitions));
+    co_return;
+  }
+  server::CreateTopicProposal proposal{.name = std::string(wanted.name),
+                                       .validate_only = validate_only};
+  if (wanted.num_partitions > 0) {
+    proposal.partitions = static_cast<uint32_t>(wanted.num_partitions);
+  }
+  for (const auto& config : wanted.configs) {
+    if (!config.value.has_value()) continue;  // null asks for the default
+    proposal.configs[std::string(config.name)] = std::string(*config.value);
+  }
+  const auto configs = proposal.configs;
+  const auto partitions = static_cast<int32_t>(proposal.partitions);
+  const ProposalResult result = co_await broker_.CreateTopic(std::move(proposal));
+  if (!result.failure.ok()) {
+    refuse(result.failure.error, result.failure.message);
+    co_return;
+  }
+  out->topic_id = result.topic_id;
+  out->num_partitions = partitions;
+  out->replication_factor = 1;
+  for (const server::TopicConfigEntry& entry : server::ListTopicConfig(configs)) {
+    auto& config = out->configs->Add(arena);
+    config.name = arena.CopyText(entry.name);
+    config.value = arena.CopyText(entry.value);
+    config.config_source = entry.is_default ? kSourceDefault : kSourceTopic;
+  }
+}
+
+task::Task<void> Session::HandleCreateTopics(Call* call) {
+  CreateTopicsRequest request;
+  if (!DecodeBody(call, &request)) co_return;
+  std::map<absl::string_view, int> named;
+  for (const auto& wanted : request.topics) ++named[wanted.name];
+  CreateTopicsResponse response;
+  response.topics.Reserve(call->arena, request.topics.size());
+  for (const auto& wanted : request.topics) {
+    auto& out = response.topics.Add(call->arena);
+    if (named[wanted.name] > 1) {
+      out.name = wanted.name;
+      out.error_code = Wire(ErrorCode::kInvalidRequest);
+      out.error_message = "the request names this topic more than once";
+      out.configs = std::nullopt;
+      continue;
+    }
+    co_await CreateOne(call, wanted, request.validate_only, &out);
+  }
+  Respond(call, response);
+}
+
+task::Task<void> Session::HandleDeleteTopics(Call* call) {
+  DeleteTopicsRequest request;
+  if (!DecodeBody(call, &request)) co_return;
+  Arena& arena = call->arena;
+  // One list for both ways to name a topic.
+  Array<DeleteTopicsRequest::DeleteTopicState> wanted = request.topics;
+  for (const absl::string_view name : request.topic_names) wanted.Add(arena).name = name;
+  DeleteTopicsResponse response;
+  response.responses.Reserve(arena, wanted.size());
+  for (const auto& each : wanted) {
+    auto& out = response.responses.Add(arena);
+    const bool by_id = !each.name.has_value();
+    const server::TopicImage* topic;
+    const server::ImagePtr image = broker_.image();  // keeps `topic` while this waits
+    const Error error = FindTopic(each.name.value_or(""), each.topic_id, by_id, &topic);
+    out.topic_id = each.topic_id;
+    out.name = by_id ? std::nullopt : each.name;
+    if (error != Error::kNone) {
+      out.error_code = Wire(ToErrorCode(error));
+      continue;
+    }
+    out.topic_id = topic->id;
+    out.name = arena.CopyText(topic->name);
+    const ProposalResult result = co_await broker_.DeleteTopic(topic->id);
+    out.error_code = Wire(ToErrorCode(result.failure.error));
+    if (!result.failure.ok()) out.error_message = arena.CopyText(result.failure.message);
+  }
+  Respond(call, response);
+}
+
+}  // namespace ringtail::kafka

@@ -1,0 +1,103 @@
+// The Kafka protocol on one connection: takes frames apart, asks the broker, puts responses together.
+// Records are never copied: produced batches are appended from the frame they came in, fetched ones
+// leave as ranges of segment files between the bytes of the response.
+//
+// To offer a further API: a handler here, its line in kApis (api_table.cc), its golden bytes.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/broker.h"
+#include "server/connection.h"
+#include "server/endpoints.h"
+#include "server/kafka/arena.h"
+#include "server/kafka/error_map.h"
+#include "server/kafka/frame.h"
+
+namespace ringtail::kafka {
+
+inline constexpr size_t kRequestBytesMax = 100 << 20;  // socket.request.max.bytes
+inline constexpr size_t kClientIdBytesMax = 255;       // kept for logs; longer ones are cut
+
+// One request while it is handled; reused.
+struct Call {
+  server::Exchange* exchange = nullptr;
+  RequestFrame request;
+  int16_t version = 0;
+  Arena arena;
+  std::vector<server::ProduceItem> produce_items;
+  std::vector<server::FetchItem> fetch_items;
+  std::vector<server::OffsetItem> offset_items;
+  std::vector<RecordsHole> holes;
+};
+
+class Session : public server::Session {
+ public:
+  // All outlive the session.
+  Session(server::Broker& broker, const server::Endpoints& endpoints);
+  ~Session() override;
+
+  size_t prefix_bytes() const override { return 4; }
+  absl::StatusOr<size_t> FrameBytes(base::ByteView prefix) const override;
+  task::Task<void> Handle(server::Exchange* exchange) override;
+  bool FillTimedOut(server::Exchange* exchange, server::Reply* reply) override;
+  absl::string_view client_id() const override { return client_id_; }
+
+  using Handler = task::Task<void> (Session::*)(Call* call);
+  task::Task<void> HandleApiVersions(Call* call);
+  task::Task<void> HandleMetadata(Call* call);
+  task::Task<void> HandleDescribeCluster(Call* call);
+  task::Task<void> HandleFindCoordinator(Call* call);
+  task::Task<void> HandleProduce(Call* call);
+  task::Task<void> HandleInitProducerId(Call* call);
+  task::Task<void> HandleFetch(Call* call);
+  task::Task<void> HandleListOffsets(Call* call);
+  task::Task<void> HandleCreateTopics(Call* call);
+  task::Task<void> HandleDeleteTopics(Call* call);
+
+ private:
+  std::unique_ptr<Call> TakeCall();
+  // A request that is not what its API says costs the connection.
+  void Close(Call* call, const absl::Status& why);
+  // False: closed.
+  template <class Request>
+  bool DecodeBody(Call* call, Request* out) {
+    const absl::Status status = Decode(call->request.body, call->version, call->arena, out);
+    if (!status.ok()) Close(call, status);
+    return status.ok();
+  }
+  template <class Response>
+  void Respond(Call* call, const Response& response) {
+    RespondInto(call, response, &call->exchange->reply);
+  }
+  // Holes are left in call->holes; only Fetch has any.
+  template <class Response>
+  void RespondInto(Call* call, const Response& response, server::Reply* reply) {
+    const absl::StatusOr<EncodedSize> size = MeasureResponse(response, call->version);
+    if (!size.ok()) return Close(call, size.status());
+    call->holes.clear();
+    reply->head = broker_.core().buffers().Take(size->buffer_bytes);
+    EncodeResponse(response, call->version, call->request.header.correlation_id, *size,
+                   reply->head.data(), &call->holes);
+    if (call->holes.empty()) reply->AddMemory(reply->head.data(), reply->head.size());
+  }
+
+  // By id where the version has one, else by name. kNone and the topic, or the error.
+  base::Error FindTopic(absl::string_view name, const base::Uuid& id, bool by_id,
+                        const server::TopicImage** topic) const;
+  void AddBrokers(Arena& arena, Array<MetadataResponse::MetadataResponseBroker>* brokers) const;
+  void FillTopic(const server::TopicImage& topic, Arena& arena,
+                 MetadataResponse::MetadataResponseTopic* out) const;
+  task::Task<void> CreateOne(Call* call, const CreateTopicsRequest::CreatableTopic& wanted,
+                             bool validate_only,
+                             CreateTopicsResponse::CreatableTopicResult* out);
+
+  server::Broker& broker_;
+  const server::Endpoints& endpoints_;
+  std::string client_id_;
+  std::vector<std::unique_ptr<Call>> spare_;
+};
+
+}  // namespace ringtail::kafka
