@@ -2,11 +2,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <thread>
 
 #include "engine/base/bytes.h"
 #include "engine/log/batch.h"
 #include "perf/lib/clock.h"
+#include "perf/lib/drain.h"
 #include "perf/lib/latencies.h"
 #include "perf/lib/load.h"
 #include "perf/lib/native.h"
@@ -94,6 +96,92 @@ TEST(LoadTest, BothLoopsMeasureEachRequestOnce) {
     EXPECT_GT(figures.at("p50_us"), 0);
     EXPECT_GE(figures.at("p9999_us"), figures.at("p50_us"));
     EXPECT_GT(figures.at("cpu_us_per_request"), 0);
+  }
+}
+
+uint32_t Length(const char* data) {
+  uint32_t length;
+  std::memcpy(&length, data, sizeof(length));
+  return length;
+}
+
+// Reads one request with its payload.
+bool ReadRequest(int fd, proto::client::RequestHeader& request) {
+  char prefix[8];
+  if (!ReceiveAll(fd, prefix, sizeof(prefix))) return false;
+  std::string rest(Length(prefix) + Length(prefix + 4), '\0');
+  ReceiveAll(fd, rest.data(), rest.size());
+  EXPECT_TRUE(request.ParseFromArray(rest.data(), static_cast<int>(Length(prefix))));
+  return true;
+}
+
+// Replies with `payload_bytes` behind the header, cut in two where it hurts.
+void Reply(int fd, const proto::client::ResponseHeader& reply, uint32_t payload_bytes) {
+  const std::string header = reply.SerializeAsString();
+  const uint32_t lengths[2] = {static_cast<uint32_t>(header.size()), payload_bytes};
+  const std::string frame = std::string(reinterpret_cast<const char*>(lengths), sizeof(lengths)) +
+                            header + std::string(payload_bytes, 'p');
+  const size_t cut = sizeof(lengths) + header.size() / 2;
+  SendAll(fd, frame.data(), cut);
+  SendAll(fd, frame.data() + cut, frame.size() - cut);
+}
+
+// Answers each fetch with as many bytes as it asks for, and each produce with OK or, for partition
+// 13, an error.
+void ServeNative(int listener) {
+  const Fd socket(accept(listener, nullptr, nullptr));
+  SetNoDelay(socket.get());
+  proto::client::RequestHeader request;
+  while (ReadRequest(socket.get(), request)) {
+    proto::client::ResponseHeader reply;
+    uint32_t payload_bytes = 0;
+    if (request.has_hello()) reply.mutable_hello();
+    if (request.has_fetch()) {
+      payload_bytes = request.fetch().max_bytes();
+      reply.mutable_fetch()->add_partitions()->set_payload_bytes(payload_bytes);
+    }
+    if (request.has_produce()) {
+      auto* produced = reply.mutable_produce()->add_partitions();
+      if (request.produce().partitions(0).partition() == 13) {
+        produced->mutable_error()->set_code(proto::client::Error::CORRUPT_BATCH);
+      }
+    }
+    Reply(socket.get(), reply, payload_bytes);
+  }
+}
+
+TEST(NativeTest, FetchStreamCountsPayloadOnly) {
+  const Listener listener = ListenLoopback();
+  const Child server = Child::Fork([&] { ServeNative(listener.fd.get()); });
+  const NativeConnection connection(listener.port);
+  const EncodedBatch batch = MakeBatch(16 << 10, 1024);
+  DrainOptions drain;
+  drain.buffer_bytes = 10'000;  // smaller than a chunk
+  FetchStream stream(connection.fd(), {"id", 3, 0}, batch, 8, 32 << 10, drain);
+  stream.Start(3);
+  int64_t bytes = 0;
+  while (bytes < 20 * (32 << 10)) {
+    const int64_t step = stream.Step();
+    EXPECT_LE(step, drain.buffer_bytes);
+    bytes += step;
+  }
+}
+
+TEST(NativeTest, ProduceWireThrowsWhatTheBrokerRefused) {
+  for (const uint32_t partition : {3u, 13u}) {
+    const Listener listener = ListenLoopback();
+    const Child server = Child::Fork([&] { ServeNative(listener.fd.get()); });
+    const NativeConnection connection(listener.port);
+    ProduceWire wire({"id", partition, 0}, MakeSingleRecord(1024));
+    LoadOptions options;
+    options.window = 2;
+    options.warmup_requests = 0;
+    options.requests = 100;
+    if (partition == 13) {
+      EXPECT_THROW(RunLoad(connection.fd(), wire, server.pid(), options), std::runtime_error);
+    } else {
+      EXPECT_GT(RunLoad(connection.fd(), wire, server.pid(), options).at("requests_per_s"), 0);
+    }
   }
 }
 

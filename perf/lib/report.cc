@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -12,6 +13,8 @@
 
 namespace ringtail::perf {
 namespace {
+
+constexpr double kQuietLoadMax = 0.7;
 
 std::string Cell(const Outcome& outcome, const Column& column) {
   if (outcome.rounds.count(column.figure) == 0) return "-";
@@ -40,6 +43,13 @@ std::string SizeName(int64_t bytes) {
 Report::Report(std::string title) : title_(std::move(title)) {
   std::printf("%s\n%s; medians of interleaved rounds (smallest..largest)\n", title_.c_str(),
               Machine().c_str());
+  double load = 0;
+  if (getloadavg(&load, 1) == 1 && load > kQuietLoadMax) {
+    char text[96];
+    std::snprintf(text, sizeof(text),
+                  "The machine is busy (load %.1f): figures rank, but do not judge.", load);
+    Note(text);
+  }
 }
 
 void Report::Table(const std::string& heading, const std::vector<Outcome>& outcomes,

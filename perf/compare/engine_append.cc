@@ -1,0 +1,91 @@
+#include "perf/compare/engine_append.h"
+
+#include <unistd.h>
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "engine/core/core.h"
+#include "engine/io/uring_backend.h"
+#include "engine/log/log.h"
+#include "engine/log/log_environment.h"
+#include "perf/lib/check.h"
+#include "perf/lib/clock.h"
+
+namespace ringtail::compare {
+namespace {
+
+using perf::Require;
+
+// The task of one round, and the message that starts it on its core.
+struct Round : core::Message {
+  EngineAppendOptions options;
+  std::vector<std::vector<uint8_t>> buffers;  // one per append in flight: the log writes from them
+  double wall_s = 0;
+  double cpu_s = 0;
+  absl::Status status;
+};
+
+task::Task<absl::Status> AppendAll(log::Log* log, Round* round) {
+  const auto depth = round->buffers.size();
+  const auto batch_bytes = static_cast<int64_t>(round->buffers[0].size());
+  std::vector<log::AppendResult> appends(depth);
+  const int64_t count = round->options.total_bytes / batch_bytes;
+  for (int64_t i = 0; i < count + static_cast<int64_t>(depth); ++i) {
+    const size_t slot = static_cast<size_t>(i) % depth;
+    if (i >= static_cast<int64_t>(depth)) {
+      absl::Status written = co_await log->WaitWritten(appends[slot], base::kNever);
+      if (!written.ok()) co_return written;
+    }
+    if (i >= count) continue;
+    appends[slot] = log->AppendAsLeader(round->buffers[slot], /*leader_epoch=*/0);
+    if (!appends[slot].ok()) co_return absl::InternalError("the log refused an append");
+  }
+  co_return absl::OkStatus();
+}
+
+task::Task<absl::Status> RunRound(Round* round) {
+  core::Core& core = core::Core::Current();
+  log::LogEnvironment env(core.io(), log::LogOptions{}, &core);
+  log::LogObserver observer;
+  auto log = co_await log::Log::Create(env, observer, round->options.directory + "/append-0",
+                                       log::LogConfig{}, {"append", 0}, base::Uuid{});
+  if (!log.ok()) co_return log.status();
+  const perf::Meter meter(getpid());
+  absl::Status status = co_await AppendAll(log->get(), round);
+  round->wall_s = meter.WallSeconds();
+  round->cpu_s = meter.CpuSeconds();
+  const absl::Status removed = co_await (*log)->CloseAndRemove();
+  co_return status.ok() ? removed : status;
+}
+
+task::Task<void> RunAndStop(Round* round) {
+  round->status = co_await RunRound(round);
+  core::Core::Current().RequestStop();
+}
+
+}  // namespace
+
+perf::Figures RunEngineAppend(const EngineAppendOptions& options, const perf::EncodedBatch& batch) {
+  Round round;
+  round.options = options;
+  round.buffers.assign(static_cast<size_t>(options.depth),
+                       std::vector<uint8_t>(batch.bytes.begin(), batch.bytes.end()));
+  round.run = [](core::Message* message) {
+    task::Spawn("append", RunAndStop(static_cast<Round*>(message)));
+  };
+  auto backend = io::UringBackend::Create(io::UringOptions{});
+  Require(backend.ok(), "no ring: " + std::string(backend.status().message()));
+  core::CoreGroup group(1);
+  core::Core core(base::CoreId(0), group, *std::move(backend), core::CoreOptions{});
+  group.Install(base::CoreId(0), &core);
+  group.SendFromControl(base::CoreId(0), &round);
+  core.Run();
+  core.DropTasks();
+  Require(round.status.ok(), "append failed: " + std::string(round.status.message()));
+  const double gb = static_cast<double>(options.total_bytes) / perf::kBytesPerGb;
+  return {{"gb_per_s", gb / round.wall_s}, {"cpu_s_per_gb", round.cpu_s / gb}};
+}
+
+}  // namespace ringtail::compare

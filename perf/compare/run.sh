@@ -1,0 +1,52 @@
+#!/bin/bash
+# The broker beside the raw loops, goal by goal: perf/README.md.
+#
+#   perf/compare/run.sh [--quick] [--bin=DIR] [--json=DIR] [GOAL...] [--PROGRAM_FLAG...]
+#
+# GOAL: append fetch latency produce idle; all unless named. --bin is where Bazel put its programs (bazel-bin).
+# Other --flags go to each program. Exits 3 where a goal is not met, 1 where something failed.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+
+all=(append fetch latency produce idle)
+bin=bazel-bin goals=() flags=() quick="" json=""
+for argument in "$@"; do
+  case $argument in
+    --quick) quick=1 ;;
+    --bin=*) bin=${argument#--bin=} ;;
+    --json=*) json=${argument#--json=} ;;
+    --help | -h) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    --*) flags+=("$argument") ;;
+    append | fetch | latency | produce | idle) goals+=("$argument") ;;
+    *) echo "run.sh: no such goal: $argument (${all[*]})" >&2 && exit 1 ;;
+  esac
+done
+[ ${#goals[@]} -gt 0 ] || goals=("${all[@]}")
+
+short_rounds() { # GOAL
+  case $1 in
+    append) echo --rounds=3 --total_mib=256 ;;
+    fetch) echo --rounds=3 --seconds=0.3 --data_mib=256 ;;
+    latency) echo --rounds=3 --requests=2000 ;;
+    produce) echo --rounds=3 --batches=300 ;;
+    idle) echo --rounds=3 --seconds=1 ;;
+  esac
+}
+
+status=0
+[ -z "$json" ] || mkdir -p "$json"
+for goal in "${goals[@]}"; do
+  command=("$bin/perf/compare_$goal")
+  [ "$goal" = append ] || command+=("--ringtaild=$bin/server/ringtaild")
+  # shellcheck disable=SC2207
+  [ -z "$quick" ] || command+=($(short_rounds "$goal"))
+  [ -z "$json" ] || command+=("--json=$json/$goal.json")
+  command+=("${flags[@]}")
+  echo "\$ ${command[*]}"
+  "${command[@]}"
+  code=$?
+  [ $code -eq 0 ] || [ $status -eq 1 ] || status=$code
+  [ $code -eq 0 ] || [ $code -eq 3 ] || status=1
+  echo
+done
+exit $status
