@@ -20,6 +20,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -34,6 +35,7 @@
 #include "engine/log/log_options.h"
 #include "engine/log/position_cache.h"
 #include "engine/log/read_plan.h"
+#include "engine/log/reader_hold.h"
 #include "engine/log/segment.h"
 #include "engine/task/sync.h"
 #include "engine/task/task.h"
@@ -183,6 +185,7 @@ class Log {
     int64_t position;
     base::ByteView bytes;
     base::Offset end;
+    Segment::Totals before;  // of the segment
   };
   struct Rollback {
     uint32_t generation;  // appends of this generation or before ...
@@ -194,63 +197,82 @@ class Log {
     bool done = false;
     task::WaitList changed;
   };
+  // A batch found in a segment; bytes == 0: there is none at or after the offset asked for.
   struct Located {
-    size_t segment_index = 0;
     int64_t position = 0;
-    base::Offset base_offset;
-    base::Offset next_offset;
     int64_t bytes = 0;
+    base::Offset base_offset;
+    base::Offset last_offset;
     int64_t max_timestamp_ms = kNoTimestamp;
   };
-  class HeaderReader;
   class Recovery;
 
   Log(LogEnvironment& env, LogObserver& observer, std::string directory, LogConfig config,
       TopicPartition name);
 
   Segment& active() { return *segments_.back(); }
+  void AddSegment(base::Offset base);
 
   // log.cc: appends and the ends.
-  AppendError AppendRefused();
+  AppendError WhyRefused(int64_t bytes);
   AppendResult Refuse(AppendError error) const;
-  bool MustRoll(int64_t bytes, int64_t timestamp_ms, base::Offset base_offset);
+  bool MustRoll(int64_t bytes, int64_t max_timestamp_ms, base::Offset last_offset);
   void RollTo(base::Offset base);
-  void Enqueue(base::ByteView bytes, AppendResult& result);
+  void Enqueue(base::ByteView batches, AppendResult& result);
   void WakeWaiters();
   void FailFrom(base::Offset end, const absl::Status& why);
   absl::Status FailureOf(const AppendResult& append) const;
-  task::Task<void> FlushEpochs();
-  void EpochsChanged();
 
   // appender.cc: the writer task.
-  void StartWriter();
   task::Task<void> WriteQueue();
-  task::Task<absl::Status> PrepareFile(Segment& segment, FilePin* pin);
-  task::Task<int64_t> WriteVectors(int fd, iovec* vectors, int count, int64_t bytes,
-                                   int64_t position);
-  size_t GatherWrite(std::vector<iovec>& vectors, int64_t* bytes);
+  task::Task<absl::StatusOr<FilePin>> PinForWriting(Segment& segment);
+  size_t GatherWrite(int64_t* bytes);
+  int64_t WriteInline(int fd, int64_t position);
   void Written(size_t entries, int64_t bytes);
-  void WriteFailed(const absl::Status& why);
+  void WriteFailed(const absl::Status& why, bool transient);
+  void Poison(const absl::Status& why);
   void MaybeAllocate(Segment& segment);
   task::Task<void> AllocateAhead(Segment* segment, int64_t from, int64_t bytes);
-  task::Task<void> WriterIdle();
+  task::Task<void> QueueDrained();
 
   // log_seal.cc: what happens to a segment once it is full, and at the end.
-  void StartSealing();
-  task::Task<void> SealTask();
-  task::Task<absl::Status> SaveSegment(Segment& segment, bool sync);
+  void StartBackground();
+  bool HasBackgroundWork() const;
+  task::Task<void> Background();
+  task::Task<absl::Status> SaveSealed();
+  task::Task<absl::Status> SaveSegment(Segment& segment);
+  task::Task<absl::Status> SaveAll();
   task::Task<absl::Status> TrimSegment(Segment& segment);
-  task::Task<absl::Status> WriteSnapshot(base::Offset end, std::string snapshot);
+  task::Task<absl::Status> WriteSnapshots(bool sync);
+  task::Task<absl::Status> RemoveSnapshot(base::Offset end);
+  task::Task<absl::Status> SyncWritten();
+  task::Task<void> BackgroundDone();
 
   // log_read.cc
   size_t SegmentIndexFor(base::Offset offset) const;
   base::Offset SegmentEnd(size_t index) const;
-  task::Task<absl::StatusOr<Located>> LocateBatch(base::Offset offset);
-  task::Task<absl::StatusOr<Located>> LocateIn(size_t segment_index, base::Offset offset);
+  task::Task<absl::StatusOr<Located>> LocateIn(Segment& segment, base::Offset offset);
+  task::Task<absl::StatusOr<int64_t>> PositionOf(Segment& segment, base::Offset offset);
+  task::Task<absl::Status> CutPlan(Segment& segment, int64_t bytes_max, bool at_least_one_batch,
+                                   ReadPlan* plan);
+  task::Task<absl::StatusOr<std::optional<TimestampOffset>>> FindTimestampIn(
+      Segment& segment, int64_t timestamp_ms, base::Offset upper_bound);
 
   // log_truncate.cc
-  task::Task<absl::Status> RemoveSegmentFiles(Segment& segment);
-  task::Task<absl::Status> TruncateLocked(base::Offset end, base::Nanos deadline);
+  task::Task<void> Exclude();
+  void Include();
+  task::Task<absl::Status> BeginCut(base::Offset end, base::Nanos deadline);
+  void EndCut();
+  task::Task<absl::Status> CutAt(base::Offset end);
+  task::Task<absl::StatusOr<base::Offset>> CutSegment(Segment& segment, base::Offset end);
+  task::Task<absl::Status> RemoveFiles(std::vector<std::unique_ptr<Segment>> segments);
+  task::Task<absl::Status> RemoveSnapshotsPast(base::Offset end);
+  void SetEnd(base::Offset end, const absl::Status& why);
+
+  // log_recovery.cc
+  task::Task<absl::Status> LoadTotals(Segment& segment, int64_t bytes, base::Offset* next_offset);
+  task::Task<absl::Status> Replay();
+  task::Task<absl::Status> ReplayFrom(base::Offset from);
 
   LogEnvironment& env_;
   LogObserver& observer_;
@@ -258,9 +280,9 @@ class Log {
   LogConfig config_;
   TopicPartition name_;
   std::vector<std::unique_ptr<Segment>> segments_;  // by base; never empty once open
-  std::vector<std::unique_ptr<Segment>> dropped_;   // while background tasks may still name them
   EpochCache epochs_;
-  PositionCache positions_{32};
+  PositionCache append_positions_{32};  // of the latest appends
+  PositionCache plan_positions_{8};     // where the latest plans ended
   LogPins pins_;
 
   base::Offset log_start_;
@@ -269,27 +291,35 @@ class Log {
   base::Offset recovery_point_;
 
   std::deque<Queued> queue_;
+  std::vector<iovec> vectors_;  // of the write in flight
   int64_t queued_bytes_ = 0;
   bool writing_ = false;
-  task::WaitList writer_idle_;
+  task::WaitList queue_drained_;
   uint32_t generation_ = 0;
   std::deque<Rollback> rollbacks_;
-  task::IntrusiveList<Waiter> waiters_;  // by end
+  task::IntrusiveList<Waiter> waiters_;
   absl::Status write_status_;
   bool poisoned_ = false;
-  base::Nanos space_checked_ = 0;
-  bool refusing_ = false;  // truncating
   bool closed_ = false;
+  bool cutting_ = false;     // no appends
+  bool exclusive_ = false;   // segments_ is being changed: readers wait
+  base::Offset read_limit_{INT64_MAX};  // plans stay below it: what is above is being cut
+  size_t readers_ = 0;       // tasks that hold segments across a suspension
+  task::WaitList readers_changed_;
+  base::Nanos space_checked_ = 0;
 
-  base::Nanos allocate_window_start_ = 0;  // what was written since then sets the next step
-  int64_t allocate_window_bytes_ = 0;
+  base::Nanos rate_since_ = 0;  // bytes written in this second and the last set the step
+  int64_t rate_bytes_ = 0;
+  int64_t rate_bytes_before_ = 0;
+  base::Nanos allocate_after_ = 0;  // after a failed preallocation
 
-  std::vector<std::pair<base::Offset, std::string>> snapshots_;  // of rolls, to be written
-  bool sealing_ = false;
+  std::vector<base::Offset> snapshots_;  // offsets of the .snapshot files, rising
+  std::vector<std::pair<base::Offset, std::string>> new_snapshots_;  // to be written
   bool epochs_dirty_ = false;
-  bool epochs_flushing_ = false;
-  task::WaitList background_;  // an allocation, a seal or an epoch flush has ended
-  task::AsyncMutex maintenance_;
+  bool directory_dirty_ = false;  // files came or went since the last sync of the directory
+  bool background_ = false;
+  task::WaitList background_done_;
+  task::AsyncMutex maintenance_;  // whoever trims, saves, syncs or cuts files
 };
 
 }  // namespace ringtail::log

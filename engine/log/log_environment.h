@@ -57,8 +57,8 @@ class LogEnvironment {
 
   // Whether a write of `bytes` goes through pwritev on this thread.
   bool WriteInline(int64_t bytes);
-  // Tells how long an inline write took.
-  void NoteInlineWrite(base::Nanos took_ns);
+  // Tells how long an inline write of `bytes` took.
+  void NoteInlineWrite(int64_t bytes, base::Nanos took_ns);
 
  private:
   io::Backend& io_;

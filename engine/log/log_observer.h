@@ -26,6 +26,8 @@ class LogObserver {
   // As of the end of the log at this moment, in the bytes of a .snapshot file; empty: none is kept.
   // Asked when a segment is rolled (before the new one's first batch is appended) and at Close().
   virtual std::string ProducerSnapshot(base::Offset end) { return ""; }
+  // False spares recovery the reading: none of the calls below are made.
+  virtual bool KeepsProducers() const { return true; }
   // During Open() and after a truncation: forget all producers, then take a snapshot (not ok: it is
   // damaged, an older one is tried after another Reset), then every batch after it, in order.
   virtual void ResetProducers() {}

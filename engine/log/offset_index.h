@@ -1,11 +1,12 @@
 // A segment's .index: from offsets to positions of batches, an entry each index_interval_bytes.
-// Entries that are not in the file yet are in memory; a sealed segment's are all in the file and
-// are searched there, page by page, from the page cache where it has them.
+// Entries that are not in the file yet are in memory; a sealed segment's are all in the file and are
+// searched there, page by page, from the page cache where it has them.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -20,6 +21,8 @@ namespace ringtail::log {
 struct IndexEntry {
   base::Offset offset;   // the *last* offset of the batch
   int64_t position = 0;  // where that batch starts
+
+  bool operator==(const IndexEntry&) const = default;
 };
 inline constexpr int64_t kIndexEntryBytes = 8;
 
@@ -33,34 +36,31 @@ class OffsetIndex {
   int64_t unsaved() const { return static_cast<int64_t>(tail_.size()); }
   const FileRef& file() const { return file_; }
 
-  // The file holds this many entries (its size said so, and it is trusted).
-  void Trust(int64_t file_entries);
+  // The first `file_entries` of the file count; false: the rest of the file is to be cut.
+  void Trust(int64_t file_entries, bool exact = true);
   // Nothing in the file counts any more.
   void Reset();
   // Offsets and positions rise.
   void Append(base::Offset last_offset, int64_t position);
-  // The last entry whose offset is <= `offset`: a scan from its position finds the batch of
-  // `offset`. nullopt: scan from the segment's start.
+  // The last entry whose offset is <= `offset`: a scan from its position finds the batch of `offset`.
+  // nullopt: scan from the segment's start.
   task::Task<absl::StatusOr<std::optional<IndexEntry>>> Lookup(base::Offset offset);
   // The last entry whose position is <= `position`.
   task::Task<absl::StatusOr<std::optional<IndexEntry>>> LookupPosition(int64_t position);
-  task::Task<absl::StatusOr<std::optional<IndexEntry>>> Last();
-  // Drops entries of batches that start at or after `position`.
+  // Drops entries of batches that start at or after `position`, if they are not saved yet.
+  void TruncateUnsaved(int64_t position);
+  // The same for all. The file is cut by the next Save().
   task::Task<absl::Status> TruncateTo(int64_t position);
-  // Writes the entries in memory to the file, makes it if need be, cuts it to size.
-  task::Task<absl::Status> Save();
+  // Writes the entries of batches that start below `position` to the file, and makes it.
+  task::Task<absl::Status> Save(int64_t position);
 
  private:
-  enum class Key : uint8_t { kOffset, kPosition };
-  task::Task<absl::StatusOr<std::optional<IndexEntry>>> Search(Key key, int64_t limit);
-  // How many entries, from the first, have a key <= limit; the last of those in *last.
-  task::Task<absl::StatusOr<int64_t>> CountInFile(Key key, int64_t limit, IndexEntry* last);
-
   FileCache& files_;
   io::Backend& io_;
   FileRef file_;
   base::Offset base_;
   int64_t file_entries_ = 0;
+  bool cut_file_ = false;  // the file may hold more than file_entries_
   std::vector<IndexEntry> tail_;
 };
 

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -62,7 +63,7 @@ class LogPins {
   LogPins& operator=(const LogPins&) = delete;
   ~LogPins();
   ReadPin Take(FilePin file, base::Offset end);
-  bool AnyAbove(base::Offset end) const;
+  bool AnyAbove(base::Offset end);
   size_t count() const { return count_; }
   task::WaitList& released() { return released_; }
 
@@ -86,9 +87,11 @@ class PinTable {
  private:
   friend class ReadPin;
   friend class LogPins;
+  PinRecord* Get();
   void ReleaseHere(PinRecord* record);
   core::Core* owner_;
   size_t count_ = 0;
+  std::vector<std::unique_ptr<PinRecord>> all_;
   std::vector<PinRecord*> free_;
 };
 
@@ -97,7 +100,7 @@ struct ReadPlan {
   int fd = -1;  // plain descriptor, valid on any core while `pin` lives
   base::Position position;
   int64_t bytes = 0;
-  base::Offset base_offset;  // of the first batch: at or below the offset asked for
+  base::Offset base_offset;  // no record in the range is below it
   base::Offset next_offset;  // where the next plan starts; the offset asked for where bytes is 0
 };
 

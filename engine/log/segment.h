@@ -6,12 +6,14 @@
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
 #include "engine/base/types.h"
 #include "engine/log/batch.h"
 #include "engine/log/file_cache.h"
 #include "engine/log/log_options.h"
 #include "engine/log/offset_index.h"
 #include "engine/log/time_index.h"
+#include "engine/task/task.h"
 
 namespace ringtail::log {
 
@@ -34,6 +36,16 @@ struct SegmentInfo {
 
 class Segment {
  public:
+  // What the batches of the segment add up to, those included that are queued for writing. Plain, so
+  // that a failed write puts back what was before.
+  struct Totals {
+    int64_t bytes = 0;
+    int64_t first_timestamp_ms = kNoTimestamp;  // the first batch's largest: segment.ms counts from it
+    int64_t max_timestamp_ms = kNoTimestamp;
+    base::Offset max_timestamp_offset;  // the last offset of the first batch that has it
+    int64_t bytes_since_index = 0;
+  };
+
   Segment(FileCache& files, io::Backend& io, const std::string& directory, base::Offset base);
   Segment(const Segment&) = delete;
   Segment& operator=(const Segment&) = delete;
@@ -43,23 +55,25 @@ class Segment {
   OffsetIndex& index() { return index_; }
   TimeIndex& time_index() { return time_index_; }
 
-  // Index entries and timestamps for a batch that is put at `bytes`, which grows by it.
+  // Index entries and timestamps for a batch that is put at totals.bytes, which grows by it.
   void NoteBatch(const BatchHeader& batch, const LogConfig& config);
-  // Ends the time index with the largest timestamp.
-  void Seal();
+  // Ends the time index with the largest timestamp, as Kafka does when it rolls or closes.
+  void EndTimeIndex();
+  // Undoes NoteBatch calls of batches whose index entries were not saved.
+  void PutBack(const Totals& before, base::Offset end);
+  // Reads the largest timestamp of a trusted segment, where that has not been done.
+  task::Task<absl::Status> LoadMaxTimestamp();
 
-  int64_t bytes = 0;                // of batches, those queued included
-  int64_t written_bytes = 0;        // of batches that are in the file
-  int64_t allocated_bytes = 0;      // the file's size as far as it was preallocated
-  bool created = false;             // the .log file exists
-  bool allocating = false;          // a preallocation is on its way
-  bool dirty = false;               // written to since the last sync
-  int64_t first_timestamp_ms = -1;  // of the first batch (its largest), for segment.ms
-  bool max_known = true;  // false: max_timestamp_ms must be read from the time index first
-  int64_t max_timestamp_ms = -1;
-  base::Offset max_timestamp_offset;  // last offset of the first batch that has it
-  int64_t bytes_since_index = 0;
-  uint32_t generation = 0;  // of the files under this name; compaction makes a new one
+  Totals totals;
+  int64_t written_bytes = 0;    // of batches that are in the file
+  int64_t allocated_bytes = 0;  // the file's size, where it was preallocated past written_bytes
+  bool created = false;         // the .log file exists
+  bool allocating = false;      // a preallocation is on its way
+  bool dirty = false;           // written to since the last sync
+  bool saved = false;           // sealed: trimmed, indexes in their files, synced
+  bool max_loaded = true;       // false: LoadMaxTimestamp() first
+  int64_t created_ms = 0;       // wall clock
+  uint32_t generation = 0;      // of the files under this name; compaction makes a new one
 
  private:
   base::Offset base_;

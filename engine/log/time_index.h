@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -15,49 +16,57 @@
 namespace ringtail::log {
 
 // 12 bytes, big endian: int64 timestamp, int32 offset relative to the segment's base. Says that
-// `timestamp_ms` is the largest among all records up to `offset`, which has it.
+// `timestamp_ms` is the largest among all records up to `offset`, the last offset of the first batch
+// that has it.
 struct TimeEntry {
   int64_t timestamp_ms = -1;
   base::Offset offset;
+
+  bool operator==(const TimeEntry&) const = default;
 };
 inline constexpr int64_t kTimeEntryBytes = 12;
 
 class TimeIndex {
  public:
   TimeIndex(FileCache& files, io::Backend& io, FileRef file, base::Offset segment_base)
-      : files_(files), io_(io), file_(std::move(file)), base_(segment_base) {}
+      : files_(files),
+        io_(io),
+        file_(std::move(file)),
+        base_(segment_base),
+        file_last_{-1, segment_base} {}
 
   int64_t count() const { return file_entries_ + static_cast<int64_t>(tail_.size()); }
   int64_t size_bytes() const { return count() * kTimeEntryBytes; }
   int64_t unsaved() const { return static_cast<int64_t>(tail_.size()); }
   const FileRef& file() const { return file_; }
 
-  void Trust(int64_t file_entries, TimeEntry last);
+  // The file's first `file_entries` count. Its last one is read before it is needed: see LoadLast.
+  void Trust(int64_t file_entries);
   void Reset();
-  // Appends if the timestamp is above the last entry's (as Kafka does; equal or older ones say
-  // nothing new).
+  // Reads the last trusted entry. Before it, last() and MaybeAppend() must not be used.
+  task::Task<absl::Status> LoadLast();
+  // Appends if timestamp and offset are above the last entry's, as Kafka does.
   void MaybeAppend(int64_t timestamp_ms, base::Offset offset);
   // {-1, segment base} where empty.
-  TimeEntry last() const { return last_; }
+  TimeEntry last() const { return tail_.empty() ? file_last_ : tail_.back(); }
   // The last entry whose timestamp is < `timestamp_ms`; nullopt: scan from the segment's start.
   task::Task<absl::StatusOr<std::optional<TimeEntry>>> LookupBelow(int64_t timestamp_ms);
-  // Drops entries with offsets at or past `end`.
+  // Drops entries with offsets at or past `end`, if they are not saved yet.
+  void TruncateUnsaved(base::Offset end);
+  // The same for all. The file is cut by the next Save().
   task::Task<absl::Status> TruncateTo(base::Offset end);
-  task::Task<absl::Status> Save();
-  // Reads the last entry of the file.
-  task::Task<absl::StatusOr<TimeEntry>> ReadLast(int64_t file_entries);
+  // Writes the entries with offsets below `end` to the file, and makes it.
+  task::Task<absl::Status> Save(base::Offset end);
 
  private:
-  enum class Key : uint8_t { kTime, kOffset };
-  task::Task<absl::StatusOr<int64_t>> CountInFile(Key key, int64_t limit, TimeEntry* last);
-
   FileCache& files_;
   io::Backend& io_;
   FileRef file_;
   base::Offset base_;
   int64_t file_entries_ = 0;
+  bool cut_file_ = false;
+  TimeEntry file_last_;
   std::vector<TimeEntry> tail_;
-  TimeEntry last_;
 };
 
 }  // namespace ringtail::log

@@ -1,0 +1,207 @@
+// The writer task of a log: it exists while something is queued.
+#include <algorithm>
+#include <bit>
+#include <climits>
+
+#include "engine/base/check.h"
+#include "engine/base/result.h"
+#include "engine/io/file.h"
+#include "engine/log/log.h"
+
+namespace ringtail::log {
+namespace {
+
+constexpr base::Nanos kRateWindow = base::kNanosPerSecond;
+constexpr base::Nanos kAllocateRetry = 10 * base::kNanosPerSecond;
+
+}  // namespace
+
+task::Task<void> Log::WriteQueue() {
+  while (!queue_.empty()) {
+    Segment& segment = *queue_.front().segment;
+    FilePin pin = env_.files().TryPin(segment.file());
+    if (!pin) {
+      absl::StatusOr<FilePin> opened = co_await PinForWriting(segment);
+      if (!opened.ok()) {
+        // Too many open files, say: nothing is lost, and the next append tries again.
+        WriteFailed(opened.status(), !absl::IsDataLoss(opened.status()));
+        continue;
+      }
+      pin = *std::move(opened);
+    }
+    int64_t bytes = 0;
+    const size_t entries = GatherWrite(&bytes);
+    const int64_t position = segment.written_bytes;
+    const base::Nanos started = env_.io().Now();
+    int64_t done;
+    if (env_.WriteInline(bytes)) {
+      done = WriteInline(pin.fd(), position);
+      env_.NoteInlineWrite(bytes, env_.io().Now() - started);
+      ++env_.counters().writes_inline;
+    } else {
+      done = co_await io::WriteFully(env_.io(), pin.fd(), vectors_.data(),
+                                     static_cast<int>(vectors_.size()), position, 0);
+      ++env_.counters().writes_ring;
+    }
+    env_.write_times().Add(env_.io().Now() - started);
+    if (done == bytes) {
+      Written(entries, bytes);
+    } else {
+      // A write that stops making progress without an error is as bad as one with EIO.
+      const int error = done < 0 ? static_cast<int>(-done) : EIO;
+      const absl::Status why = io::ErrnoStatus(error, "write", segment.file()->path());
+      WriteFailed(why, absl::IsResourceExhausted(why));
+    }
+  }
+  vectors_.clear();
+  if (vectors_.capacity() > 64) vectors_.shrink_to_fit();
+  writing_ = false;
+  queue_drained_.NotifyAll();
+}
+
+task::Task<absl::StatusOr<FilePin>> Log::PinForWriting(Segment& segment) {
+  const bool create = !segment.created;
+  RT_CO_ASSIGN_OR_RETURN(FilePin pin, co_await env_.files().Pin(segment.file(), create));
+  if (create) {
+    segment.created = true;
+    directory_dirty_ = true;
+  }
+  co_return pin;
+}
+
+// What is queued for one segment, up to the bounds of one write; at least one entry.
+size_t Log::GatherWrite(int64_t* bytes) {
+  vectors_.clear();
+  *bytes = 0;
+  for (const Queued& queued : queue_) {
+    const int64_t more = static_cast<int64_t>(queued.bytes.size());
+    if (!vectors_.empty() &&
+        (queued.segment != queue_.front().segment || vectors_.size() == IOV_MAX ||
+         *bytes + more > env_.options().write_bytes_max)) {
+      break;
+    }
+    vectors_.push_back({const_cast<uint8_t*>(queued.bytes.data()), queued.bytes.size()});
+    *bytes += more;
+  }
+  RT_CHECK(queue_.front().position == queue_.front().segment->written_bytes);
+  return vectors_.size();
+}
+
+int64_t Log::WriteInline(int fd, int64_t position) {
+  int64_t total = 0;
+  size_t first = 0;
+  while (first < vectors_.size()) {
+    const int64_t done =
+        env_.io().WriteInline(fd, vectors_.data() + first,
+                              static_cast<int>(vectors_.size() - first), position + total);
+    if (done == -EINTR) continue;
+    if (done < 0) return done;
+    if (done == 0) break;
+    total += done;
+    size_t left = static_cast<size_t>(done);
+    while (first < vectors_.size() && left >= vectors_[first].iov_len) {
+      left -= vectors_[first++].iov_len;
+    }
+    if (left == 0) continue;
+    vectors_[first].iov_base = static_cast<uint8_t*>(vectors_[first].iov_base) + left;
+    vectors_[first].iov_len -= left;
+  }
+  return total;
+}
+
+void Log::Written(size_t entries, int64_t bytes) {
+  Segment& segment = *queue_.front().segment;
+  segment.written_bytes += bytes;
+  segment.dirty = true;
+  written_end_ = queue_[entries - 1].end;
+  queue_.erase(queue_.begin(), queue_.begin() + static_cast<ptrdiff_t>(entries));
+  queued_bytes_ -= bytes;
+  write_status_ = absl::OkStatus();
+  rate_bytes_ += bytes;
+  MaybeAllocate(segment);
+  if (!background_ && HasBackgroundWork()) StartBackground();
+  WakeWaiters();
+  observer_.OnWritten(written_end_);
+}
+
+// Everything that is queued fails, what was being written included: the log ends where it was written
+// to. What the failed write left in the file is cut, so that it can't come back after a crash.
+void Log::WriteFailed(const absl::Status& why, bool transient) {
+  ++env_.counters().write_failures;
+  Segment& segment = *queue_.front().segment;
+  segment.PutBack(queue_.front().before, written_end_);
+  while (active().base() > segment.base()) segments_.pop_back();
+  std::erase_if(new_snapshots_, [&](const auto& made) { return made.first > written_end_; });
+  queue_.clear();
+  queued_bytes_ = 0;
+  log_end_ = written_end_;
+  append_positions_.ForgetFrom(written_end_);
+  if (epochs_.TruncateFromEnd(written_end_)) epochs_dirty_ = true;
+  if (const FilePin pin = env_.files().TryPin(segment.file()); pin) {
+    const int error = env_.io().Truncate(pin.fd(), segment.written_bytes);
+    segment.allocated_bytes = segment.written_bytes;
+    if (error != 0) {
+      Poison(io::ErrnoStatus(-error, "truncate after a failed write", segment.file()->path()));
+    }
+  }
+  if (!transient) Poison(why);
+  if (!poisoned_) {
+    write_status_ = why;
+    space_checked_ = task::Scheduler::Current().now();
+  }
+  FailFrom(written_end_, why);
+  observer_.OnRolledBack(written_end_, why);
+}
+
+void Log::Poison(const absl::Status& why) {
+  if (poisoned_) return;
+  poisoned_ = true;
+  write_status_ = why;
+}
+
+// Steps follow what the log wrote in the last second or two, so that an idle one has none.
+void Log::MaybeAllocate(Segment& segment) {
+  const LogOptions& options = env_.options();
+  if (options.allocate_bytes_min <= 0) return;
+  const base::Nanos now = task::Scheduler::Current().now();
+  if (now - rate_since_ >= kRateWindow) {
+    rate_bytes_before_ = now - rate_since_ < 2 * kRateWindow ? rate_bytes_ : 0;
+    rate_bytes_ = 0;
+    rate_since_ = now;
+  }
+  const int64_t rate = std::max(rate_bytes_, rate_bytes_before_);
+  if (rate < options.allocate_bytes_min || segment.allocating || now < allocate_after_) return;
+  const int64_t step =
+      std::min(static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(rate))),
+               options.allocate_bytes_max);
+  const int64_t ahead = segment.allocated_bytes - segment.written_bytes;
+  if (ahead >= step / 2 || &segment != &active()) return;
+  const int64_t from = std::max(segment.allocated_bytes, segment.written_bytes);
+  const int64_t bytes = std::min(step, config_.segment_bytes_max - from);
+  if (bytes < options.allocate_bytes_min) return;
+  segment.allocating = true;
+  task::Spawn("log preallocation", AllocateAhead(&segment, from, bytes));
+}
+
+// Appends do not wait for it: a write that gets there first extends the file by itself.
+task::Task<void> Log::AllocateAhead(Segment* segment, int64_t from, int64_t bytes) {
+  absl::StatusOr<FilePin> pin = co_await env_.files().Pin(segment->file());
+  absl::Status status = pin.status();
+  if (pin.ok()) {
+    status = co_await io::Allocate(env_.io(), pin->fd(), from, bytes, segment->file()->path());
+  }
+  if (status.ok()) {
+    segment->allocated_bytes = from + bytes;
+    ++env_.counters().allocations;
+  } else {
+    allocate_after_ = task::Scheduler::Current().now() + kAllocateRetry;
+  }
+  segment->allocating = false;
+  background_done_.NotifyAll();
+}
+
+task::Task<void> Log::QueueDrained() {
+  while (writing_) co_await queue_drained_.Wait();
+}
+
+}  // namespace ringtail::log

@@ -1,0 +1,165 @@
+#include "engine/log/data_directory.h"
+
+#include <fcntl.h>
+
+#include <limits>
+#include <optional>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "engine/base/result.h"
+#include "engine/io/file.h"
+
+namespace ringtail::log {
+namespace {
+
+constexpr int64_t kFileBytesMax = 64 << 20;
+
+task::Task<absl::StatusOr<std::string>> ReadFile(io::Backend& io, std::string data_dir,
+                                                 std::string file) {
+  co_return co_await io::ReadWholeFile(io, data_dir + "/" + file, kFileBytesMax);
+}
+
+}  // namespace
+
+std::string MetaProperties::Encode() const {
+  return absl::StrCat("#\ncluster.id=", cluster_id, "\ndirectory.id=", directory_id.ToString(),
+                      "\nnode.id=", node_id, "\nversion=1\n");
+}
+
+absl::StatusOr<MetaProperties> MetaProperties::Decode(absl::string_view text) {
+  MetaProperties properties;
+  bool version_ok = false;
+  for (absl::string_view line : absl::StrSplit(text, '\n')) {
+    if (line.empty() || line[0] == '#' || line[0] == '!') continue;
+    const std::pair<absl::string_view, absl::string_view> entry =
+        absl::StrSplit(line, absl::MaxSplits('=', 1));
+    const auto [key, value] = entry;
+    bool ok = true;
+    if (key == "version") {
+      ok = version_ok = value == "1";
+    } else if (key == "cluster.id") {
+      properties.cluster_id = std::string(value);
+    } else if (key == "node.id") {
+      ok = absl::SimpleAtoi(value, &properties.node_id);
+    } else if (key == "directory.id") {
+      ok = base::Uuid::FromString(value, &properties.directory_id);
+    }
+    if (!ok) return absl::DataLossError(absl::StrCat("meta.properties: bad value: ", line));
+  }
+  if (!version_ok) return absl::DataLossError("meta.properties: no version 1");
+  return properties;
+}
+
+std::string EncodeOffsetCheckpoint(const OffsetCheckpoint& offsets) {
+  std::string text = absl::StrCat("0\n", offsets.size(), "\n");
+  for (const auto& [partition, offset] : offsets) {
+    absl::StrAppend(&text, partition.first, " ", partition.second, " ", offset.value(), "\n");
+  }
+  return text;
+}
+
+absl::StatusOr<OffsetCheckpoint> DecodeOffsetCheckpoint(absl::string_view text) {
+  const std::vector<absl::string_view> lines = absl::StrSplit(text, '\n', absl::SkipWhitespace());
+  size_t count = 0;
+  if (lines.size() < 2 || lines[0] != "0" || !absl::SimpleAtoi(lines[1], &count) ||
+      count != lines.size() - 2) {
+    return absl::DataLossError("checkpoint: not version 0 or entries missing");
+  }
+  OffsetCheckpoint offsets;
+  for (size_t i = 2; i < lines.size(); ++i) {
+    const std::vector<absl::string_view> fields = absl::StrSplit(lines[i], ' ');
+    int32_t partition = 0;
+    int64_t offset = 0;
+    if (fields.size() != 3 || !absl::SimpleAtoi(fields[1], &partition) ||
+        !absl::SimpleAtoi(fields[2], &offset) || partition < 0) {
+      return absl::DataLossError("checkpoint: a line that is no entry");
+    }
+    offsets[{std::string(fields[0]), partition}] = base::Offset(offset);
+  }
+  return offsets;
+}
+
+task::Task<absl::StatusOr<MetaProperties>> ReadMetaProperties(io::Backend& io,
+                                                              std::string data_dir) {
+  RT_CO_ASSIGN_OR_RETURN(const std::string text,
+                         co_await ReadFile(io, data_dir, kMetaPropertiesFile));
+  co_return MetaProperties::Decode(text);
+}
+
+task::Task<absl::Status> WriteMetaProperties(io::Backend& io, std::string data_dir,
+                                             MetaProperties properties) {
+  co_return co_await io::ReplaceFile(io, data_dir + "/" + kMetaPropertiesFile,
+                                     properties.Encode());
+}
+
+task::Task<absl::StatusOr<OffsetCheckpoint>> ReadOffsetCheckpoint(io::Backend& io,
+                                                                  std::string data_dir,
+                                                                  std::string file) {
+  const absl::StatusOr<std::string> text = co_await ReadFile(io, data_dir, file);
+  if (absl::IsNotFound(text.status())) co_return OffsetCheckpoint{};
+  if (!text.ok()) co_return text.status();
+  co_return DecodeOffsetCheckpoint(*text);
+}
+
+task::Task<absl::Status> WriteOffsetCheckpoint(io::Backend& io, std::string data_dir,
+                                               std::string file, OffsetCheckpoint offsets) {
+  co_return co_await io::ReplaceFile(io, data_dir + "/" + file, EncodeOffsetCheckpoint(offsets));
+}
+
+task::Task<absl::StatusOr<bool>> TakeCleanShutdown(io::Backend& io, std::string data_dir) {
+  const absl::Status removed = co_await io::Unlink(io, data_dir + "/" + kCleanShutdownFile);
+  if (absl::IsNotFound(removed)) co_return false;
+  if (!removed.ok()) co_return removed;
+  RT_CO_RETURN_IF_ERROR(co_await io::SyncDirectory(io, data_dir));
+  co_return true;
+}
+
+// The content is Kafka's (CleanShutdownFileHandler): a broker epoch, unknown here.
+task::Task<absl::Status> MarkCleanShutdown(io::Backend& io, std::string data_dir) {
+  co_return co_await io::ReplaceFile(io, data_dir + "/" + kCleanShutdownFile,
+                                     "{\"version\":0,\"brokerEpoch\":-1}");
+}
+
+std::string EncodePartitionMetadata(const base::Uuid& topic_id) {
+  return absl::StrCat("version: 0\ntopic_id: ", topic_id.ToString(), "\n");
+}
+
+absl::StatusOr<base::Uuid> DecodePartitionMetadata(absl::string_view text) {
+  const std::vector<absl::string_view> lines = absl::StrSplit(text, '\n', absl::SkipWhitespace());
+  base::Uuid id;
+  if (lines.size() < 2 || lines[0] != "version: 0") {
+    return absl::DataLossError("partition.metadata: not version 0");
+  }
+  absl::string_view value = lines[1];
+  if (!absl::ConsumePrefix(&value, "topic_id: ") || !base::Uuid::FromString(value, &id)) {
+    return absl::DataLossError("partition.metadata: no topic id");
+  }
+  return id;
+}
+
+task::Task<absl::StatusOr<base::Uuid>> ReadPartitionMetadata(io::Backend& io,
+                                                             std::string directory) {
+  RT_CO_ASSIGN_OR_RETURN(const std::string text,
+                         co_await ReadFile(io, directory, kPartitionMetadataFile));
+  co_return DecodePartitionMetadata(text);
+}
+
+bool ParsePartitionDirectory(absl::string_view name, PartitionDirectory* out) {
+  const size_t dash = name.rfind('-');
+  if (dash == absl::string_view::npos || dash == 0) return false;
+  const absl::string_view number = name.substr(dash + 1);
+  int32_t partition = 0;
+  // "00" or "+1" would name the same partition as another directory.
+  if (!absl::SimpleAtoi(number, &partition) || partition < 0 ||
+      absl::StrCat(partition) != number) {
+    return false;
+  }
+  out->topic = std::string(name.substr(0, dash));
+  out->partition = partition;
+  return true;
+}
+
+}  // namespace ringtail::log

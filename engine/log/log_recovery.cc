@@ -1,0 +1,338 @@
+#include "engine/log/log_recovery.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "engine/base/check.h"
+#include "engine/base/result.h"
+#include "engine/io/file.h"
+#include "engine/log/data_directory.h"
+#include "engine/log/header_reader.h"
+#include "engine/log/segment_scan.h"
+
+namespace ringtail::log {
+namespace {
+
+constexpr size_t kNameDigits = 20;
+constexpr int64_t kSnapshotBytesMax = 256 << 20;
+constexpr int64_t kEpochFileBytesMax = 16 << 20;
+constexpr char kTransactionIndexSuffix[] = ".txnindex";
+
+// "00000000000000000042.log", ".log" -> 42.
+bool ParseName(absl::string_view name, absl::string_view suffix, base::Offset* base) {
+  if (!absl::ConsumeSuffix(&name, suffix) || name.size() != kNameDigits) return false;
+  int64_t value = 0;
+  if (!std::all_of(name.begin(), name.end(), absl::ascii_isdigit)) return false;
+  if (!absl::SimpleAtoi(name, &value)) return false;
+  *base = base::Offset(value);
+  return true;
+}
+
+}  // namespace
+
+task::Task<absl::StatusOr<std::unique_ptr<Log>>> Log::Create(LogEnvironment& env,
+                                                             LogObserver& observer,
+                                                             std::string directory,
+                                                             LogConfig config, TopicPartition name,
+                                                             base::Uuid topic_id) {
+  if (env.io().StatPath(directory).ok()) {
+    co_return absl::AlreadyExistsError(directory + " exists");
+  }
+  RT_CO_RETURN_IF_ERROR(co_await io::MakeDirectory(env.io(), directory));
+  RT_CO_RETURN_IF_ERROR(co_await io::ReplaceFile(
+      env.io(), directory + "/" + kPartitionMetadataFile, EncodePartitionMetadata(topic_id)));
+  co_return co_await Open(env, observer, std::move(directory), config, std::move(name),
+                          OpenOptions{.clean = true}, nullptr);
+}
+
+task::Task<absl::StatusOr<std::unique_ptr<Log>>> Log::Open(LogEnvironment& env,
+                                                           LogObserver& observer,
+                                                           std::string directory, LogConfig config,
+                                                           TopicPartition name,
+                                                           OpenOptions options,
+                                                           RecoveryInfo* info) {
+  RecoveryInfo unused;
+  std::unique_ptr<Log> log(
+      new Log(env, observer, std::move(directory), config, std::move(name)));
+  Recovery recovery(*log, options, info != nullptr ? info : &unused);
+  RT_CO_RETURN_IF_ERROR(co_await recovery.Run());
+  log->StartBackground();
+  co_return log;
+}
+
+task::Task<absl::Status> Log::Recovery::Run() {
+  RT_CO_RETURN_IF_ERROR(ListFiles());
+  RT_CO_RETURN_IF_ERROR(co_await RemoveDebris());
+  RT_CO_RETURN_IF_ERROR(co_await LoadEpochs());
+  RT_CO_RETURN_IF_ERROR(co_await LoadSegments());
+  RT_CO_RETURN_IF_ERROR(co_await SetStart());
+  RT_CO_RETURN_IF_ERROR(co_await log_.Replay());
+  // What was cut must stay cut, whatever is appended before the next crash.
+  if (changed_) {
+    log_.directory_dirty_ = true;
+    RT_CO_RETURN_IF_ERROR(co_await log_.SyncWritten());
+  }
+  co_return absl::OkStatus();
+}
+
+absl::Status Log::Recovery::ListFiles() {
+  RT_ASSIGN_OR_RETURN(const auto entries, log_.env_.io().ListDirectory(log_.directory_));
+  for (const io::DirectoryEntry& entry : entries) {
+    if (!entry.is_directory) names_.insert(entry.name);
+    base::Offset base;
+    if (ParseName(entry.name, kLogSuffix, &base)) bases_.insert(base);
+  }
+  for (const std::string& name : names_) {
+    base::Offset base;
+    if (absl::EndsWith(name, ".swap")) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(log_.directory_, "/", name,
+                       ": Kafka was stopped while it compacted; start and stop it once more"));
+    }
+    if (absl::EndsWith(name, ".deleted") || absl::EndsWith(name, ".cleaned") ||
+        absl::EndsWith(name, ".tmp")) {
+      debris_.push_back(name);
+    }
+    for (const char* suffix : {kIndexSuffix, kTimeIndexSuffix, kTransactionIndexSuffix}) {
+      if (ParseName(name, suffix, &base) && !bases_.contains(base)) debris_.push_back(name);
+    }
+    if (ParseName(name, kSnapshotSuffix, &base)) log_.snapshots_.push_back(base);
+  }
+  std::sort(log_.snapshots_.begin(), log_.snapshots_.end());
+  return absl::OkStatus();
+}
+
+task::Task<absl::Status> Log::Recovery::RemoveDebris() {
+  for (const std::string& name : debris_) {
+    RT_CO_RETURN_IF_ERROR(co_await io::Unlink(log_.env_.io(), log_.directory_ + "/" + name));
+  }
+  co_return absl::OkStatus();
+}
+
+task::Task<absl::Status> Log::Recovery::LoadEpochs() {
+  const absl::StatusOr<std::string> text = co_await io::ReadWholeFile(
+      log_.env_.io(), log_.directory_ + "/" + kEpochCheckpointFile, kEpochFileBytesMax);
+  if (text.ok()) {
+    absl::StatusOr<EpochCache> epochs = EpochCache::Decode(*text);
+    if (epochs.ok()) {
+      log_.epochs_ = *std::move(epochs);
+      co_return absl::OkStatus();
+    }
+  } else if (!absl::IsNotFound(text.status())) {
+    co_return text.status();
+  }
+  // Without it the batches tell: scan them all.
+  scan_all_ = true;
+  log_.epochs_dirty_ = !bases_.empty();
+  co_return absl::OkStatus();
+}
+
+task::Task<absl::Status> Log::Recovery::LoadSegments() {
+  base::Offset end = bases_.empty() ? options_.log_start : *bases_.begin();
+  bool cut = false;
+  std::vector<std::unique_ptr<Segment>> behind_cut;
+  for (auto base = bases_.begin(); base != bases_.end(); ++base) {
+    const auto next = std::next(base);
+    const bool last = next == bases_.end();
+    // A hole is a loss, unless what is before was synced: then compaction made it.
+    const bool hole = *base != end && end > options_.recovery_point && !options_.clean;
+    if (hole && !cut) info_->cut_reason = "bytes are missing before the next segment";
+    cut |= hole || *base < end;
+    log_.AddSegment(*base);
+    Segment& segment = log_.active();
+    segment.created = true;
+    if (cut) {
+      behind_cut.push_back(std::move(log_.segments_.back()));
+      log_.segments_.pop_back();
+      continue;
+    }
+    const bool vouched = options_.clean || (!last && *next <= options_.recovery_point);
+    bool trusted = false;
+    if (vouched && !scan_all_) {
+      RT_CO_ASSIGN_OR_RETURN(trusted, co_await Trust(segment, last, &end));
+    }
+    if (!trusted) RT_CO_RETURN_IF_ERROR(co_await Scan(segment, &end, &cut));
+    if (trusted && !last) end = *next;
+  }
+  info_->segments_removed += static_cast<uint32_t>(behind_cut.size());
+  changed_ |= !behind_cut.empty();
+  std::reverse(behind_cut.begin(), behind_cut.end());
+  RT_CO_RETURN_IF_ERROR(co_await log_.RemoveFiles(std::move(behind_cut)));
+  if (log_.segments_.empty()) log_.AddSegment(end);
+  log_.log_end_ = log_.written_end_ = end;
+  log_.recovery_point_ = options_.clean ? end : std::min(options_.recovery_point, end);
+  co_return absl::OkStatus();
+}
+
+task::Task<absl::StatusOr<bool>> Log::Recovery::Trust(Segment& segment, bool last,
+                                                      base::Offset* end) {
+  io::Backend& io = log_.env_.io();
+  RT_CO_ASSIGN_OR_RETURN(const io::FileInfo file, io.StatPath(segment.file()->path()));
+  const auto index = io.StatPath(segment.index().file()->path());
+  const auto times = io.StatPath(segment.time_index().file()->path());
+  if (!index.ok() || !times.ok()) co_return false;
+  if (index->size_bytes % kIndexEntryBytes != 0 || times->size_bytes % kTimeEntryBytes != 0) {
+    co_return false;
+  }
+  segment.index().Trust(index->size_bytes / kIndexEntryBytes);
+  segment.time_index().Trust(times->size_bytes / kTimeEntryBytes);
+  segment.totals.bytes = segment.written_bytes = segment.allocated_bytes = file.size_bytes;
+  segment.saved = !last;
+  segment.max_loaded = false;
+  if (!last) co_return true;
+  *end = segment.base();
+  absl::Status loaded = co_await segment.time_index().LoadLast();
+  if (loaded.ok()) loaded = co_await log_.LoadTotals(segment, file.size_bytes, end);
+  if (loaded.ok()) co_return true;
+  info_->cut_reason = std::string(loaded.message());
+  segment.totals = Segment::Totals{};
+  co_return false;
+}
+
+task::Task<absl::Status> Log::Recovery::Scan(Segment& segment, base::Offset* end, bool* cut) {
+  info_->scanned = true;
+  RT_CO_ASSIGN_OR_RETURN(const FilePin pin, co_await log_.env_.files().Pin(segment.file()));
+  segment.index().Reset();
+  segment.time_index().Reset();
+  segment.max_loaded = true;
+  segment.totals = Segment::Totals{};
+  segment.totals.max_timestamp_offset = segment.base();
+  const auto visit = [&](const BatchHeader& batch) {
+    segment.NoteBatch(batch, log_.config_);
+    // The checkpoint may be older or newer than the batches: they are right.
+    if (log_.epochs_.EpochAt(batch.base_offset()) != batch.leader_epoch() &&
+        log_.epochs_.Assign(batch.leader_epoch(), batch.base_offset())) {
+      log_.epochs_dirty_ = true;
+    }
+  };
+  RT_CO_ASSIGN_OR_RETURN(const ScanResult scan,
+                         co_await ScanSegment(log_.env_, pin, segment.base(), visit));
+  RT_CHECK(scan.valid_bytes == segment.totals.bytes);
+  info_->bytes_scanned += scan.valid_bytes;
+  segment.written_bytes = segment.allocated_bytes = scan.valid_bytes;
+  *end = scan.next_offset;
+  if (scan.valid_bytes == scan.file_bytes) co_return absl::OkStatus();
+  info_->bytes_cut += scan.file_bytes - scan.valid_bytes;
+  // Zeros behind the last batch are what preallocation leaves, in a sealed segment too.
+  if (!scan.reason.empty()) {
+    info_->cut_reason = absl::StrCat(segment.file()->path(), " at ", scan.valid_bytes, ": ",
+                                     scan.reason);
+    changed_ = *cut = true;
+  }
+  const int error = log_.env_.io().Truncate(pin.fd(), scan.valid_bytes);
+  if (error != 0) co_return io::ErrnoStatus(-error, "truncate", segment.file()->path());
+  segment.dirty = true;
+  co_return absl::OkStatus();
+}
+
+task::Task<absl::Status> Log::Recovery::SetStart() {
+  log_.log_start_ = std::max(options_.log_start, log_.segments_.front()->base());
+  if (log_.log_start_ > log_.log_end_) {
+    // Everything that was left is gone: go on where the log was known to start.
+    std::vector<std::unique_ptr<Segment>> removed;
+    std::move(log_.segments_.rbegin(), log_.segments_.rend(), std::back_inserter(removed));
+    log_.segments_.clear();
+    info_->segments_removed += static_cast<uint32_t>(removed.size());
+    RT_CO_RETURN_IF_ERROR(co_await log_.RemoveFiles(std::move(removed)));
+    log_.AddSegment(log_.log_start_);
+    log_.log_end_ = log_.written_end_ = log_.recovery_point_ = log_.log_start_;
+    changed_ = true;
+  }
+  if (log_.epochs_.TruncateFromEnd(log_.log_end_)) log_.epochs_dirty_ = true;
+  if (log_.epochs_.TruncateFromStart(log_.log_start_)) log_.epochs_dirty_ = true;
+  co_return co_await log_.RemoveSnapshotsPast(log_.log_end_);
+}
+
+// What the batches behind the last index entry add to the totals, for a segment of `bytes` whose
+// indexes are right. `next_offset`, if not null, is set to where the segment ends.
+task::Task<absl::Status> Log::LoadTotals(Segment& segment, int64_t bytes,
+                                         base::Offset* next_offset) {
+  Segment::Totals totals;
+  totals.max_timestamp_ms = segment.time_index().last().timestamp_ms;
+  totals.max_timestamp_offset = segment.time_index().last().offset;
+  RT_CO_ASSIGN_OR_RETURN(
+      const auto entry,
+      co_await segment.index().LookupPosition(std::numeric_limits<int32_t>::max()));
+  int64_t position = entry.has_value() ? entry->position : 0;
+  if (position < 0 || (entry.has_value() && position >= bytes)) {
+    co_return absl::DataLossError("index points past the end: " + segment.file()->path());
+  }
+  RT_CO_ASSIGN_OR_RETURN(const FilePin pin, co_await env_.files().Pin(segment.file()));
+  HeaderReader reader(env_, pin, bytes);
+  if (bytes > 0) {
+    if (!reader.Try(0)) RT_CO_RETURN_IF_ERROR(co_await reader.Load(0));
+    totals.first_timestamp_ms = reader.header().max_timestamp_ms();
+  }
+  const int64_t indexed = position;
+  while (position < bytes) {
+    if (!reader.Try(position)) RT_CO_RETURN_IF_ERROR(co_await reader.Load(position));
+    const BatchHeader& batch = reader.header();
+    const bool fits = position != indexed || !entry.has_value() ||
+                      batch.last_offset() == entry->offset;
+    if (!fits || batch.base_offset() < segment.base() || batch.last_offset_delta() < 0) {
+      co_return absl::DataLossError("index or offsets do not fit: " + segment.file()->path());
+    }
+    if (batch.max_timestamp_ms() > totals.max_timestamp_ms) {
+      totals.max_timestamp_ms = batch.max_timestamp_ms();
+      totals.max_timestamp_offset = batch.last_offset();
+    }
+    if (next_offset != nullptr) *next_offset = batch.next_offset();
+    position += static_cast<int64_t>(batch.size_bytes());
+  }
+  totals.bytes = bytes;
+  totals.bytes_since_index = bytes - indexed;
+  segment.totals = totals;
+  segment.max_loaded = true;
+  co_return absl::OkStatus();
+}
+
+task::Task<absl::Status> Log::Replay() {
+  observer_.ResetProducers();
+  if (!observer_.KeepsProducers()) co_return absl::OkStatus();
+  base::Offset from = log_start_;
+  while (!snapshots_.empty()) {
+    const base::Offset end = snapshots_.back();
+    const absl::StatusOr<std::string> bytes = co_await io::ReadWholeFile(
+        env_.io(), directory_ + "/" + SegmentFileName(end, kSnapshotSuffix), kSnapshotBytesMax);
+    absl::Status loaded = bytes.status();
+    if (bytes.ok()) loaded = observer_.LoadProducerSnapshot(end, base::AsBytes(*bytes));
+    if (loaded.ok()) {
+      from = std::max(from, end);
+      break;
+    }
+    observer_.ResetProducers();
+    RT_CO_RETURN_IF_ERROR(co_await RemoveSnapshot(end));
+  }
+  co_return co_await ReplayFrom(from);
+}
+
+task::Task<absl::Status> Log::ReplayFrom(base::Offset from) {
+  for (size_t i = SegmentIndexFor(from); i < segments_.size() && from < written_end_; ++i) {
+    Segment& segment = *segments_[i];
+    RT_CO_ASSIGN_OR_RETURN(int64_t position, co_await PositionOf(segment, from));
+    const int64_t end = segment.written_bytes;
+    if (position >= end) continue;
+    RT_CO_ASSIGN_OR_RETURN(const FilePin pin, co_await env_.files().Pin(segment.file()));
+    HeaderReader reader(env_, pin, end);
+    while (position < end) {
+      if (!reader.Try(position)) RT_CO_RETURN_IF_ERROR(co_await reader.Load(position));
+      position += static_cast<int64_t>(reader.header().size_bytes());
+      if (reader.header().base_offset() >= from) observer_.ReplayBatch(reader.header());
+    }
+  }
+  co_return absl::OkStatus();
+}
+
+task::Task<absl::Status> Log::ReplayProducers() {
+  co_await maintenance_.Lock();
+  const absl::Status status = co_await Replay();
+  maintenance_.Unlock();
+  co_return status;
+}
+
+}  // namespace ringtail::log

@@ -1,0 +1,243 @@
+// What happens to a log behind its appends: full segments are trimmed, indexed and synced, snapshots
+// and epochs are written; and how a log is closed.
+#include <algorithm>
+
+#include <fcntl.h>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/result.h"
+#include "engine/io/file.h"
+#include "engine/log/data_directory.h"
+#include "engine/log/log.h"
+
+namespace ringtail::log {
+namespace {
+
+// Entries of the active segment's index that are kept in memory before they are saved.
+constexpr int64_t kUnsavedEntriesMax = 4096;
+
+// Whole after a crash of the process; a power cut may leave anything. For files that recovery can do
+// without.
+task::Task<absl::Status> ReplaceUnsynced(io::Backend& io, std::string path, std::string content) {
+  const std::string temporary = path + ".tmp";
+  RT_CO_ASSIGN_OR_RETURN(
+      const int fd, co_await io::OpenFile(io, temporary, O_WRONLY | O_CREAT | O_TRUNC));
+  iovec vector{content.data(), content.size()};
+  const int64_t done = co_await io::WriteFully(io, fd, &vector, 1, 0, 0);
+  co_await io::CloseFile(io, fd);
+  if (done < 0) co_return io::ErrnoStatus(static_cast<int>(-done), "write", temporary);
+  if (done < static_cast<int64_t>(content.size())) {
+    co_return absl::UnavailableError("short write: " + temporary);
+  }
+  co_return co_await io::Rename(io, temporary, path);
+}
+
+}  // namespace
+
+void Log::StartBackground() {
+  if (background_ || closed_ || cutting_) return;
+  background_ = true;
+  task::Spawn("log background", Background());
+}
+
+bool Log::HasBackgroundWork() const {
+  if (epochs_dirty_) return true;
+  for (size_t i = segments_.size() - 1; i-- > 0;) {
+    if (segments_[i]->saved) break;
+    if (segments_[i + 1]->base() <= written_end_) return true;
+  }
+  return segments_.back()->index().unsaved() > kUnsavedEntriesMax;
+}
+
+task::Task<void> Log::Background() {
+  co_await maintenance_.Lock();
+  absl::Status status;
+  while (status.ok() && !closed_ && !poisoned_ && HasBackgroundWork()) {
+    if (epochs_dirty_) {
+      epochs_dirty_ = false;
+      status = co_await ReplaceUnsynced(env_.io(), directory_ + "/" + kEpochCheckpointFile,
+                                        epochs_.Encode());
+      if (!status.ok()) epochs_dirty_ = true;
+    }
+    if (status.ok()) status = co_await SaveSealed();
+    if (status.ok() && active().index().unsaved() > kUnsavedEntriesMax) {
+      Segment& segment = active();
+      status = co_await segment.index().Save(segment.written_bytes);
+    }
+  }
+  // What could not be written for want of space is tried again after the next append.
+  if (absl::IsDataLoss(status)) Poison(status);
+  maintenance_.Unlock();
+  background_ = false;
+  background_done_.NotifyAll();
+}
+
+// Segments that are full and wholly written. Moves the recovery point to where the rest begins.
+task::Task<absl::Status> Log::SaveSealed() {
+  for (size_t i = 0; i + 1 < segments_.size(); ++i) {
+    Segment& segment = *segments_[i];
+    if (segment.saved) continue;
+    if (segments_[i + 1]->base() > written_end_) break;
+    RT_CO_RETURN_IF_ERROR(co_await SaveSegment(segment));
+    segment.saved = true;
+    recovery_point_ = std::max(recovery_point_, segments_[i + 1]->base());
+  }
+  co_return co_await WriteSnapshots(/*sync=*/false);
+}
+
+// The files hold what is written, no more, and are synced.
+task::Task<absl::Status> Log::SaveSegment(Segment& segment) {
+  RT_CO_RETURN_IF_ERROR(co_await TrimSegment(segment));
+  RT_CO_RETURN_IF_ERROR(co_await segment.index().Save(segment.written_bytes));
+  RT_CO_RETURN_IF_ERROR(co_await segment.time_index().Save(written_end_));
+  for (const FileRef& file :
+       {segment.file(), segment.index().file(), segment.time_index().file()}) {
+    RT_CO_ASSIGN_OR_RETURN(const FilePin pin, co_await env_.files().Pin(file));
+    const bool is_log = file.get() == segment.file().get();
+    if (is_log) segment.dirty = false;
+    const absl::Status synced = co_await io::SyncFile(env_.io(), pin.fd(), file->path());
+    if (!synced.ok()) {
+      segment.dirty = true;
+      Poison(synced);
+      co_return synced;
+    }
+  }
+  directory_dirty_ = true;
+  co_return absl::OkStatus();
+}
+
+task::Task<absl::Status> Log::TrimSegment(Segment& segment) {
+  while (segment.allocating) co_await background_done_.Wait();
+  RT_CO_ASSIGN_OR_RETURN(const FilePin pin, co_await PinForWriting(segment));
+  // A write in flight may be past written_bytes: its segment is left alone.
+  if (writing_ && &segment == &active()) co_return absl::OkStatus();
+  if (segment.allocated_bytes <= segment.written_bytes) co_return absl::OkStatus();
+  const int error = env_.io().Truncate(pin.fd(), segment.written_bytes);
+  if (error != 0) co_return io::ErrnoStatus(-error, "trim", segment.file()->path());
+  segment.allocated_bytes = segment.written_bytes;
+  co_return absl::OkStatus();
+}
+
+// Snapshots stay as long as the segment that starts there, the newest one in any case.
+task::Task<absl::Status> Log::WriteSnapshots(bool sync) {
+  while (!new_snapshots_.empty() && new_snapshots_.front().first <= written_end_) {
+    const auto [end, content] = std::move(new_snapshots_.front());
+    new_snapshots_.erase(new_snapshots_.begin());
+    const std::string path = directory_ + "/" + SegmentFileName(end, kSnapshotSuffix);
+    if (sync) {
+      RT_CO_RETURN_IF_ERROR(co_await io::ReplaceFile(env_.io(), path, content));
+    } else {
+      RT_CO_RETURN_IF_ERROR(co_await ReplaceUnsynced(env_.io(), path, content));
+    }
+    std::erase(snapshots_, end);
+    snapshots_.push_back(end);
+  }
+  std::sort(snapshots_.begin(), snapshots_.end());
+  std::vector<base::Offset> stale;
+  for (size_t i = 0; i + 1 < snapshots_.size(); ++i) {
+    const base::Offset end = snapshots_[i];
+    const bool kept = std::any_of(segments_.begin(), segments_.end(),
+                                  [&](const auto& segment) { return segment->base() == end; });
+    if (!kept) stale.push_back(end);
+  }
+  for (const base::Offset end : stale) RT_CO_RETURN_IF_ERROR(co_await RemoveSnapshot(end));
+  co_return absl::OkStatus();
+}
+
+task::Task<absl::Status> Log::RemoveSnapshot(base::Offset end) {
+  std::erase(snapshots_, end);
+  const absl::Status status = co_await io::Unlink(
+      env_.io(), directory_ + "/" + SegmentFileName(end, kSnapshotSuffix));
+  co_return absl::IsNotFound(status) ? absl::OkStatus() : status;
+}
+
+task::Task<absl::Status> Log::SyncWritten() {
+  const base::Offset end = written_end_;
+  for (size_t i = 0; i < segments_.size(); ++i) {
+    Segment& segment = *segments_[i];
+    if (!segment.dirty) continue;
+    RT_CO_ASSIGN_OR_RETURN(const FilePin pin, co_await env_.files().Pin(segment.file()));
+    segment.dirty = false;
+    const absl::Status synced = co_await io::SyncFile(env_.io(), pin.fd(), segment.file()->path());
+    if (!synced.ok()) {
+      segment.dirty = true;
+      Poison(synced);
+      co_return synced;
+    }
+  }
+  if (directory_dirty_) {
+    directory_dirty_ = false;
+    const absl::Status synced = co_await io::SyncDirectory(env_.io(), directory_);
+    if (!synced.ok()) {
+      directory_dirty_ = true;
+      Poison(synced);
+      co_return synced;
+    }
+  }
+  recovery_point_ = std::max(recovery_point_, end);
+  co_return absl::OkStatus();
+}
+
+task::Task<absl::Status> Log::Sync() {
+  co_await maintenance_.Lock();
+  absl::Status status = closed_ ? absl::AbortedError(name_.ToString() + ": closed") : write_status_;
+  if (!poisoned_ && !closed_) status = co_await SyncWritten();
+  maintenance_.Unlock();
+  co_return status;
+}
+
+task::Task<absl::Status> Log::TrimIdle() {
+  co_await maintenance_.Lock();
+  absl::Status status;
+  Segment& segment = active();
+  if (!closed_ && !writing_ && segment.allocated_bytes > segment.written_bytes) {
+    status = co_await TrimSegment(segment);
+  }
+  maintenance_.Unlock();
+  co_return status;
+}
+
+task::Task<void> Log::BackgroundDone() {
+  while (background_) co_await background_done_.Wait();
+  for (size_t i = 0; i < segments_.size(); ++i) {
+    while (segments_[i]->allocating) co_await background_done_.Wait();
+  }
+}
+
+task::Task<absl::Status> Log::Close() {
+  if (closed_) co_return absl::AbortedError(name_.ToString() + ": closed");
+  closed_ = true;
+  co_await QueueDrained();
+  co_await BackgroundDone();
+  co_await maintenance_.Lock();
+  absl::Status status = poisoned_ ? write_status_ : co_await SaveAll();
+  maintenance_.Unlock();
+  co_return status;
+}
+
+task::Task<absl::Status> Log::SaveAll() {
+  active().EndTimeIndex();
+  RT_CO_RETURN_IF_ERROR(co_await SaveSealed());
+  RT_CO_RETURN_IF_ERROR(co_await SaveSegment(active()));
+  std::string snapshot = observer_.ProducerSnapshot(log_end_);
+  if (!snapshot.empty()) new_snapshots_.emplace_back(log_end_, std::move(snapshot));
+  RT_CO_RETURN_IF_ERROR(co_await WriteSnapshots(/*sync=*/true));
+  epochs_dirty_ = false;
+  RT_CO_RETURN_IF_ERROR(co_await io::ReplaceFile(
+      env_.io(), directory_ + "/" + kEpochCheckpointFile, epochs_.Encode()));
+  directory_dirty_ = true;
+  co_return co_await SyncWritten();
+}
+
+task::Task<absl::Status> Log::CloseAndRemove() {
+  closed_ = true;
+  observer_.OnRevoke(log_start_);
+  co_await QueueDrained();
+  co_await BackgroundDone();
+  co_await maintenance_.Lock();
+  const absl::Status status = co_await io::RemoveDirectoryWithFiles(env_.io(), directory_);
+  maintenance_.Unlock();
+  co_return status;
+}
+
+}  // namespace ringtail::log
