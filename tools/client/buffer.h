@@ -16,6 +16,17 @@ class Buffer {
   Buffer() = default;
   explicit Buffer(size_t size)
       : bytes_(std::make_unique_for_overwrite<uint8_t[]>(size)), size_(size), capacity_(size) {}
+  // What was moved from is empty.
+  Buffer(Buffer&& other) noexcept
+      : bytes_(std::move(other.bytes_)),
+        size_(std::exchange(other.size_, 0)),
+        capacity_(std::exchange(other.capacity_, 0)) {}
+  Buffer& operator=(Buffer&& other) noexcept {
+    bytes_ = std::move(other.bytes_);
+    size_ = std::exchange(other.size_, 0);
+    capacity_ = std::exchange(other.capacity_, 0);
+    return *this;
+  }
 
   uint8_t* data() { return bytes_.get(); }
   size_t size() const { return size_; }

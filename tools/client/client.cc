@@ -247,8 +247,7 @@ absl::Status Client::ListOffsetsAt(int32_t node, const TopicInfo& topic, StartAt
   }
   for (size_t i = 0; i < indexes.size(); ++i) {
     const wire::PartitionOffset& one = from.partitions(static_cast<int>(i));
-    RT_RETURN_IF_ERROR(
-        ToStatus(one.error(), absl::StrCat("partition ", partitions[indexes[i]])));
+    RT_RETURN_IF_ERROR(ToStatus(one.error(), absl::StrCat("partition ", partitions[indexes[i]])));
     (*offsets)[indexes[i]] = one.offset();
   }
   return absl::OkStatus();

@@ -3,8 +3,9 @@
 // The client has no thread of its own. Every call does the network's work that it waits for, and
 // Producer::Poll, Consumer::Poll and Client::Poll do what has come up. So there are no locks and no
 // hand-overs between threads on the way of a record; a Client with its producers and consumers is
-// used by one thread at a time, and an application with many threads has one Client in each. To wait
-// for a client inside another event loop, watch fd() and call Poll at NextWake() at the latest.
+// used by one thread at a time, and an application with many threads has one Client in each. To
+// wait for a client inside another event loop, watch fd() and call Poll at NextWake() at the
+// latest.
 //
 // Every call has a deadline. Errors are absl::Status; error.h tells the broker's own code and
 // whether trying again may help.

@@ -147,8 +147,7 @@ void Connection::SendHello() {
   new (&reader_) FrameReader(options_->limits, pool_);
   wire::RequestHeader request;
   request.set_correlation_id(0);
-  request.set_deadline_ms(
-      static_cast<uint32_t>(options_->connect_timeout / base::kNanosPerMilli));
+  request.set_deadline_ms(static_cast<uint32_t>(options_->connect_timeout / base::kNanosPerMilli));
   wire::HelloRequest* hello = request.mutable_hello();
   hello->set_proto_min(kProtoVersion);
   hello->set_proto_max(kProtoVersion);
@@ -298,12 +297,13 @@ void Connection::OnReady(uint32_t events) {
   if (status.ok() && (events & EPOLLOUT) && state_ == State::kReady) status = Flush();
   if (status.ok()) return SetWake();
   if (saying_hello_) {
-    const bool refused = ErrorCodeOf(status) == wire::Error::UNSUPPORTED_VERSION ||
-                         absl::IsUnimplemented(status);
+    const bool refused =
+        ErrorCodeOf(status) == wire::Error::UNSUPPORTED_VERSION || absl::IsUnimplemented(status);
     if (!refused) {
-      status = absl::UnavailableError(absl::StrCat(
-          status.message(), " during the handshake; is this the port of Ringtail's native protocol "
-                            "(7092 unless configured; Kafka clients use another)?"));
+      status = absl::UnavailableError(
+          absl::StrCat(status.message(),
+                       " during the handshake; is this the port of Ringtail's native protocol "
+                       "(7092 unless configured; Kafka clients use another)?"));
     }
     return Lose(status, refused);
   }
@@ -381,9 +381,8 @@ void Connection::OnTime(Nanos now) {
     const absl::Status status = Flush();
     if (!status.ok()) return Lose(status);
   }
-  if (!queued_.empty() &&
-      (state_ == State::kIdle || state_ == State::kRefused ||
-       (state_ == State::kWaiting && now >= next_attempt_))) {
+  if (!queued_.empty() && (state_ == State::kIdle || state_ == State::kRefused ||
+                           (state_ == State::kWaiting && now >= next_attempt_))) {
     return StartConnect();
   }
   if (state_ == State::kWaiting && now >= next_attempt_) state_ = State::kIdle;

@@ -1,9 +1,9 @@
 // One connection to a broker: handshake, pipelined requests, replies in order, reconnects.
 //
-// Life: made idle; connects when first used, says Hello, and then sends whatever was queued. When the
-// connection is lost every request on it fails with kUnavailable (kDeadlineExceeded where its time
-// was up), and the next use waits for a backoff that doubles with every failure, with jitter. Nothing
-// is sent twice by itself: whether a lost request may be repeated is for its owner to say.
+// Life: made idle; connects when first used, says Hello, and then sends whatever was queued. When
+// the connection is lost every request on it fails with kUnavailable (kDeadlineExceeded where its
+// time was up), and the next use waits for a backoff that doubles with every failure, with jitter.
+// Nothing is sent twice by itself: whether a lost request may be repeated is for its owner to say.
 // Used by the thread that turns its loop.
 #pragma once
 
@@ -36,8 +36,8 @@ struct Reply {
   Buffer payload;                // may be moved out
 };
 
-// `reply` is null unless `status` is OK. A request without a reply (Post) has an empty one, once its
-// last byte was given to the kernel. Must not destroy the connection; may Call on it.
+// `reply` is null unless `status` is OK. A request without a reply (Post) has an empty one, once
+// its last byte was given to the kernel. Must not destroy the connection; may Call on it.
 using OnReply = std::function<void(const absl::Status& status, Reply* reply)>;
 
 class Connection : public EventLoop::Handler {
@@ -50,7 +50,8 @@ class Connection : public EventLoop::Handler {
   ~Connection() override;
 
   // Queues a request and sends what the socket takes. Fills in its correlation id and deadline. The
-  // bytes of `payload` stay in place until on_reply ran, which it does once, never before Call returns.
+  // bytes of `payload` stay in place until on_reply ran, which it does once, never before Call
+  // returns.
   void Call(wire::RequestHeader* request, std::span<const base::ByteView> payload, Nanos deadline,
             OnReply on_reply);
   // The same for a request that has no reply.

@@ -54,8 +54,8 @@ absl::Status Consumer::FindStarts(const std::vector<Assignment>& assignments) {
     RT_ASSIGN_OR_RETURN(const int32_t count, client_->PartitionCount(topic));
     for (const int32_t partition : partitions) {
       if (partition >= 0 && partition < count) continue;
-      return absl::NotFoundError(absl::StrCat("topic '", topic, "' has ", count,
-                                              " partitions, no partition ", partition));
+      return absl::NotFoundError(
+          absl::StrCat("topic '", topic, "' has ", count, " partitions, no partition ", partition));
     }
     RT_ASSIGN_OR_RETURN(std::vector<int64_t> offsets, client_->ListOffsets(topic, partitions, at));
     // After the last record's time: what comes next.
@@ -206,8 +206,7 @@ void Consumer::OnReply(Lane* lane, const std::vector<Asked>& asked, uint64_t ass
         client_->metadata()->Refresh(one.partition->topic);
         Backoff(one.partition);
       } else {
-        Stop(one.partition,
-             Annotate(status, NameOf(one.partition->topic, one.partition->index)));
+        Stop(one.partition, Annotate(status, NameOf(one.partition->topic, one.partition->index)));
       }
     }
     return Pump();
@@ -221,7 +220,8 @@ void Consumer::OnReply(Lane* lane, const std::vector<Asked>& asked, uint64_t ass
     const bool there = static_cast<int>(i) < response.partitions_size();
     const size_t bytes = there ? response.partitions(static_cast<int>(i)).payload_bytes() : 0;
     if (!there || bytes > payload.size() - at) {
-      Stop(asked[i].partition, absl::InternalError("the broker's answer to a fetch doesn't add up"));
+      Stop(asked[i].partition,
+           absl::InternalError("the broker's answer to a fetch doesn't add up"));
       continue;
     }
     OnPartition(asked[i], response.partitions(static_cast<int>(i)), payload.subspan(at, bytes),
@@ -262,9 +262,9 @@ absl::Status Consumer::NextOffset(const Partition& partition, base::ByteView bat
   while (walker.Next()) {
     const log::BatchError error = log::ValidateBatch(walker.batch(), rules);
     if (error != log::BatchError::kNone) {
-      return absl::DataLossError(absl::StrCat(
-          NameOf(partition.topic, partition.index), ": batch at offset ",
-          walker.batch().base_offset().value(), ": ", log::BatchErrorText(error)));
+      return absl::DataLossError(
+          absl::StrCat(NameOf(partition.topic, partition.index), ": batch at offset ",
+                       walker.batch().base_offset().value(), ": ", log::BatchErrorText(error)));
     }
     *next = walker.batch().next_offset().value();
   }
@@ -277,8 +277,7 @@ absl::Status Consumer::NextOffset(const Partition& partition, base::ByteView bat
 }
 
 void Consumer::OnError(Partition* partition, const wire::PartitionFetched& result) {
-  absl::Status status =
-      ToStatus(result.error(), NameOf(partition->topic, partition->index));
+  absl::Status status = ToStatus(result.error(), NameOf(partition->topic, partition->index));
   if (result.error().code() == wire::Error::OFFSET_OUT_OF_RANGE &&
       options_.out_of_range != ConsumerOptions::OutOfRange::kFail) {
     const bool beginning = options_.out_of_range == ConsumerOptions::OutOfRange::kBeginning;

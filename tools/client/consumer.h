@@ -83,9 +83,9 @@ class Consumer : private EventLoop::Handler {
   // Where the next record of an assigned partition is read from. kNotFound if it isn't assigned.
   absl::Status Seek(absl::string_view topic, int32_t partition, int64_t offset);
 
-  // The next records, at least one and all of one batch, waiting for them at most for `wait`. Empty:
-  // none came. An error concerns one partition and is told once: kOutOfRange, kDataLoss and such
-  // stop that partition until Seek or Assign; the others go on.
+  // The next records, at least one and all of one batch, waiting for them at most for `wait`.
+  // Empty: none came. An error concerns one partition and is told once: kOutOfRange, kDataLoss and
+  // such stop that partition until Seek or Assign; the others go on.
   absl::StatusOr<std::span<const ConsumerRecord>> Poll(absl::Duration wait);
   // The same without looking into the batches, for who passes them on; null: none came.
   absl::StatusOr<const ConsumerSlice*> PollSlice(absl::Duration wait);

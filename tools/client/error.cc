@@ -76,7 +76,8 @@ absl::Status ToStatus(const wire::Error& error, absl::string_view context) {
                                    error.message().empty() ? "" : absl::StrCat(" (", name, ")")));
   wire::Error payload = error;
   payload.clear_message();
-  status.SetPayload(kPayloadUrl, absl::Cord(payload.SerializeAsString()));
+  const std::string bytes = payload.SerializeAsString();
+  status.SetPayload(kPayloadUrl, absl::Cord(absl::string_view(bytes)));
   return status;
 }
 
@@ -100,8 +101,9 @@ uint32_t RetryAfterMillis(const absl::Status& status) {
 absl::Status Annotate(const absl::Status& status, absl::string_view context) {
   if (status.ok()) return status;
   absl::Status annotated(status.code(), absl::StrCat(context, ": ", status.message()));
-  status.ForEachPayload(
-      [&](absl::string_view url, const absl::Cord& payload) { annotated.SetPayload(url, payload); });
+  status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
+    annotated.SetPayload(url, payload);
+  });
   return annotated;
 }
 

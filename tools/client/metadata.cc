@@ -68,7 +68,6 @@ void Metadata::Forget(absl::string_view topic) {
   topics_.erase(topic);
 }
 
-
 void Metadata::OnTime(Nanos now) {
   wake_at = base::kNever;
   if (!asking_) Ask();

@@ -175,9 +175,8 @@ absl::Status Producer::Close(Partition* partition) {
   if (has_id_) {
     partition->builder.SetProducer(producer_id_, producer_epoch_, partition->next_sequence);
     // Sequences go round from INT32_MAX to 0.
-    partition->next_sequence =
-        static_cast<int32_t>((static_cast<uint32_t>(partition->next_sequence) + batch->count) &
-                             0x7fffffff);
+    partition->next_sequence = static_cast<int32_t>(
+        (static_cast<uint32_t>(partition->next_sequence) + batch->count) & 0x7fffffff);
   }
   RT_ASSIGN_OR_RETURN(batch->bytes, partition->builder.Finish());
   partition->ready.push_back(std::move(batch));

@@ -5,8 +5,8 @@
 // several partitions on one core share a request.
 //
 // Failures that may pass (broker gone, leader moved, overload) are tried again until the delivery
-// timeout, in order; with idempotence (the default) a record that was acknowledged late or twice sent
-// is in the log once. Without it one batch of a partition is on the way at a time.
+// timeout, in order; with idempotence (the default) a record that was acknowledged late or twice
+// sent is in the log once. Without it one batch of a partition is on the way at a time.
 //
 // Life: made by Client::NewProducer, destroyed before the client; what wasn't flushed is dropped.
 // Same thread as the client. Replies are handled, and on_delivery is called, inside Send, Flush,
@@ -53,9 +53,10 @@ struct ProducerRecord {
 struct Delivery {
   absl::string_view topic;
   int32_t partition = 0;
-  uint64_t first = 0;        // what Send returned for the first of them; the others follow
+  uint64_t first = 0;  // what Send returned for the first of them; the others follow
   uint32_t count = 0;
-  int64_t base_offset = -1;  // of the first; -1: unknown (acks none, failed, or acknowledged before)
+  int64_t base_offset =
+      -1;  // of the first; -1: unknown (acks none, failed, or acknowledged before)
   absl::Status status;
 };
 
@@ -65,11 +66,12 @@ struct ProducerOptions {
   records::Compression compression;
   // A batch is closed when it holds this many bytes, before compression.
   size_t batch_bytes = 256 << 10;
-  // A record over this is refused by Send; the topic's max.message.bytes says what the broker takes.
+  // A record over this is refused by Send; the topic's max.message.bytes says what the broker
+  // takes.
   size_t record_bytes_max = (1 << 20) - 64;
   // Of records not yet acknowledged; Send waits beyond it.
   size_t buffer_bytes_max = 64 << 20;
-  int batches_in_flight_max = 5;  // of a partition; the broker remembers the last five
+  int batches_in_flight_max = 5;   // of a partition; the broker remembers the last five
   int requests_in_flight_max = 5;  // of a core's connection
   size_t request_bytes_max = 4 << 20;
   // From Send until the last try.
@@ -94,8 +96,8 @@ class Producer : private EventLoop::Handler {
   ~Producer() override;
 
   // Queues a record. Waits for metadata the first time, and for room in the buffer, at most for the
-  // delivery timeout. Returns the record's number in its partition, counted by this producer from 0.
-  // kNotFound (topic, partition), kInvalidArgument (record too large), kDeadlineExceeded.
+  // delivery timeout. Returns the record's number in its partition, counted by this producer from
+  // 0. kNotFound (topic, partition), kInvalidArgument (record too large), kDeadlineExceeded.
   absl::StatusOr<uint64_t> Send(const ProducerRecord& record);
 
   // Sends all that is queued and waits until it is settled. The first failure since the last Flush;

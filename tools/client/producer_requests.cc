@@ -82,8 +82,8 @@ void Producer::TakeId(const wire::InitProducerResponse& id) {
         continue;
       }
       Settle({partition, batch},
-             absl::AbortedError(absl::StrCat(
-                 "the records may or may not have been appended: ", batch->error.message())),
+             absl::AbortedError(absl::StrCat("the records may or may not have been appended: ",
+                                             batch->error.message())),
              -1);
     }
     for (std::unique_ptr<Batch>& batch : partition->ready) Stamp(partition, batch.get());
@@ -100,9 +100,8 @@ void Producer::Stamp(Partition* partition, Batch* batch) {
   base::StoreBe<int64_t>(bytes + log::kProducerIdAt, producer_id_);
   base::StoreBe<int16_t>(bytes + log::kProducerEpochAt, producer_epoch_);
   base::StoreBe<int32_t>(bytes + log::kBaseSequenceAt, partition->next_sequence);
-  base::StoreBe<uint32_t>(
-      bytes + log::kCrcAt,
-      base::Crc32c(base::ByteView(batch->bytes).subspan(log::kAttributesAt)));
+  base::StoreBe<uint32_t>(bytes + log::kCrcAt,
+                          base::Crc32c(base::ByteView(batch->bytes).subspan(log::kAttributesAt)));
   partition->next_sequence = static_cast<int32_t>(
       (static_cast<uint32_t>(partition->next_sequence) + batch->count) & 0x7fffffff);
 }
@@ -129,6 +128,8 @@ bool Producer::HasWork(const Partition& partition) const {
 // The partition's next batch to send, now among its sent ones; null if there is none.
 Producer::Batch* Producer::Next(Partition* partition) {
   if (partition->broken) return nullptr;
+  // One at a time while it fails: what follows a failed batch is refused too.
+  if (partition->failures > 0 && partition->Any(Batch::State::kSent)) return nullptr;
   for (std::unique_ptr<Batch>& batch : partition->sent) {
     if (batch->state != Batch::State::kRetry) continue;
     batch->state = Batch::State::kSent;
@@ -267,8 +268,7 @@ void Producer::SendRequest(Lane* lane, std::vector<Item> items, Nanos now) {
   ++stats_.requests;
   if (lane->connection != router_->bootstrap()) ++stats_.owner_requests;
   const Nanos deadline = now + client_->request_timeout();
-  auto on_reply = [this, lane, items = std::move(items)](const absl::Status& status,
-                                                         Reply* reply) {
+  auto on_reply = [this, lane, items = std::move(items)](const absl::Status& status, Reply* reply) {
     OnReply(lane, items, status, reply);
   };
   if (options_.acks == Acks::kNone) {
@@ -319,16 +319,16 @@ void Producer::OnResult(const Item& item, const wire::PartitionProduced& result)
   const wire::Error::Code code = result.error().code();
   if (code == wire::Error::OK) return Settle(item, absl::OkStatus(), result.base_offset());
   if (code == wire::Error::DUPLICATE_SEQUENCE) return Settle(item, absl::OkStatus(), -1);
-  const absl::Status error =
-      ToStatus(result.error(), absl::StrCat("topic '", item.partition->topic, "' partition ",
-                                            item.partition->index));
+  const absl::Status error = ToStatus(
+      result.error(),
+      absl::StrCat("topic '", item.partition->topic, "' partition ", item.partition->index));
   if (code == wire::Error::OUT_OF_ORDER_SEQUENCE &&
       item.partition->sent.front().get() != item.batch) {
     // The batch before it failed; it follows that one.
     return Retry(item, error, false);
   }
-  if (options_.idempotent && (code == wire::Error::OUT_OF_ORDER_SEQUENCE ||
-                              code == wire::Error::UNKNOWN_PRODUCER)) {
+  if (options_.idempotent &&
+      (code == wire::Error::OUT_OF_ORDER_SEQUENCE || code == wire::Error::UNKNOWN_PRODUCER)) {
     // Refused for sure, and so is all that follows. It can be sent under another producer id.
     renew_ = true;
     item.partition->broken = true;
@@ -377,9 +377,9 @@ void Producer::Retry(const Item& item, const absl::Status& why, bool in_doubt) {
 
 void Producer::Settle(const Item& item, const absl::Status& status, int64_t base_offset) {
   Partition* partition = item.partition;
-  const auto found = std::find_if(
-      partition->sent.begin(), partition->sent.end(),
-      [&](const std::unique_ptr<Batch>& batch) { return batch.get() == item.batch; });
+  const auto found =
+      std::find_if(partition->sent.begin(), partition->sent.end(),
+                   [&](const std::unique_ptr<Batch>& batch) { return batch.get() == item.batch; });
   RT_CHECK(found != partition->sent.end());
   const std::unique_ptr<Batch> batch = std::move(*found);
   partition->sent.erase(found);
@@ -422,11 +422,11 @@ void Producer::Expire(Nanos now) {
       }
       Batch* batch = partition->sent.front().get();
       const absl::string_view why = batch->error.message();
-      OnRefused({partition, batch},
-                absl::DeadlineExceededError(absl::StrCat(
-                    "topic '", partition->topic, "' partition ", partition->index,
-                    ": not acknowledged within the delivery timeout", why.empty() ? "" : ": ",
-                    why)));
+      OnRefused(
+          {partition, batch},
+          absl::DeadlineExceededError(absl::StrCat(
+              "topic '", partition->topic, "' partition ", partition->index,
+              ": not acknowledged within the delivery timeout", why.empty() ? "" : ": ", why)));
     }
   });
   if (renew_) RenewIfDrained();
@@ -456,8 +456,8 @@ void Producer::FailAll(const absl::Status& why) {
 void Producer::OnTime(Nanos now) {
   wake_at = outstanding() > 0 ? now + base::kNanosPerSecond : base::kNever;
   if (!fatal_.ok()) return;
-  Unpark(now);
   Expire(now);
+  Unpark(now);
   RenewIfDrained();
 }
 

@@ -11,8 +11,8 @@ Connection* Router::For(int32_t node_id, const Metadata& metadata) {
   }
   if (own.connection == nullptr) {
     own.address = node->address;
-    own.connection = std::make_unique<Connection>(loop_, std::vector<Address>{node->address},
-                                                  options_, pool_);
+    own.connection =
+        std::make_unique<Connection>(loop_, std::vector<Address>{node->address}, options_, pool_);
   }
   Connection* connection = own.connection.get();
   if (connection->state() == Connection::State::kReady) return connection;
