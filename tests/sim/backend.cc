@@ -189,6 +189,12 @@ void SimBackend::Begin(Flight& flight) {
     path = fd->path;
   }
   flight.hit = MatchFault(op.code, path);
+  if (op.code == OpCode::kWrite) flight.checksum = Checksum(op);
+  const SimProcess::Fd* fd = process_.Find(op.fd);
+  const bool syncs = op.code == OpCode::kSync || op.code == OpCode::kSyncAll;
+  if (syncs && fd != nullptr && fd->kind == SimProcess::Fd::kFile) {
+    flight.snapshot = process_.disk().StartSync(fd->inode);
+  }
   if (flight.hit.kind == FaultKind::kHang) {
     flight.stage = Stage::kHung;
     return;
@@ -196,12 +202,6 @@ void SimBackend::Begin(Flight& flight) {
   if (!IsFileOp(op.code)) {
     if (flight.hit.kind == FaultKind::kError) return Complete(flight, -flight.hit.error);
     return BeginSocketOp(flight);
-  }
-  if (op.code == OpCode::kWrite) flight.checksum = Checksum(op);
-  const SimProcess::Fd* fd = process_.Find(op.fd);
-  const bool syncs = op.code == OpCode::kSync || op.code == OpCode::kSyncAll;
-  if (syncs && fd != nullptr && fd->kind == SimProcess::Fd::kFile) {
-    flight.snapshot = process_.disk().StartSync(fd->inode);
   }
   Queue(flight, FileLatency(flight));
 }

@@ -155,10 +155,11 @@ int64_t SimBackend::DoWrite(Flight& flight, const SimProcess::Fd& fd) {
   }
   SimDisk& disk = process_.disk();
   const std::vector<iovec> part = Slice(op.vectors, op.vector_count, 0, bytes);
+  // Before the write, so that no background writeback gets there first.
+  if (Spoils(flight.hit.kind)) disk.SpoilWrite(fd.inode, op.position, bytes, flight.hit.kind);
   const int64_t written =
       disk.Write(fd.inode, part.data(), part.size(), op.position, world_.wall_ms());
   if (written <= 0) return written;
-  if (Spoils(flight.hit.kind)) disk.SpoilWrite(fd.inode, op.position, written, flight.hit.kind);
   if (IsDurable(op, fd)) disk.MakeDurable(fd.inode, op.position, written);
   return written;
 }

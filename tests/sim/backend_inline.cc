@@ -39,10 +39,10 @@ int64_t SimBackend::WriteInline(int number, const iovec* vectors, int count, int
     if (hit.kind == FaultKind::kShort && bytes > 1) bytes = world_.rng().Between(1, bytes - 1);
     const std::vector<iovec> part = Slice(vectors, static_cast<size_t>(count), 0, bytes);
     SimDisk& disk = process_.disk();
-    result = disk.Write(fd->inode, part.data(), part.size(), position, world_.wall_ms());
-    if (hit.kind >= FaultKind::kBitFlip && result > 0) {
-      disk.SpoilWrite(fd->inode, position, result, hit.kind);
+    if (hit.kind >= FaultKind::kBitFlip && bytes > 0) {
+      disk.SpoilWrite(fd->inode, position, bytes, hit.kind);
     }
+    result = disk.Write(fd->inode, part.data(), part.size(), position, world_.wall_ms());
   }
   ++counters_.inline_writes;
   counters_.inline_write_max_ns =

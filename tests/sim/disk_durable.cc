@@ -174,15 +174,19 @@ void SimDisk::MakeDurable(InodeId id, int64_t position, int64_t length) {
   if (length <= 0) return;
   Inode& inode = at(id);
   ApplySizes(id, meta_seq_);
+  std::set<int64_t> wrong;
   for (int64_t sector = position / kSectorBytes; sector * kSectorBytes < position + length;
        ++sector) {
     Page& page = inode.pages[sector * kSectorBytes / kPageBytes];
     const int64_t s = sector % (kPageBytes / kSectorBytes);
     if (!(page.dirty & (1u << s))) continue;
-    const bool spoiled = inode.spoiled.contains(sector);
+    if (inode.spoiled.contains(sector)) wrong.insert(sector * kSectorBytes / kPageBytes);
     Persist(inode, sector, page.cache.data() + s * kSectorBytes);
     page.dirty &= static_cast<uint8_t>(~(1u << s));
-    if (spoiled && page.dirty == 0) page.resident = false;  // the next reader sees the medium
+  }
+  // The next reader sees the medium.
+  for (const int64_t index : wrong) {
+    if (inode.pages[index].dirty == 0) inode.pages[index].resident = false;
   }
 }
 

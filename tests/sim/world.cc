@@ -1,6 +1,7 @@
 #include "tests/sim/world.h"
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <utility>
 
@@ -17,6 +18,15 @@ SimOptions WithSeed(uint64_t seed) {
   SimOptions options;
   options.seed = seed;
   return options;
+}
+
+// What a failed RT_CHECK leaves behind is a stack; the seed and the last events are worth more.
+std::vector<const SimWorld*> living_worlds;
+
+void ReportLivingWorlds(int signal) {
+  std::signal(signal, SIG_DFL);
+  for (const SimWorld* world : living_worlds) std::fputs(world->Report().c_str(), stderr);
+  std::raise(signal);
 }
 
 }  // namespace
@@ -53,12 +63,17 @@ SimWorld::SimWorld(const SimOptions& options)
                [this](base::Nanos delay, const char* label, std::function<void()> run) {
                  After(delay, label, std::move(run));
                }) {
+  if (living_worlds.empty()) std::signal(SIGABRT, ReportLivingWorlds);
+  living_worlds.push_back(this);
   AddDisk(options.disk);
   network_.on_change = [this](Channel channel) { Changed(channel); };
   faults_.on_release = [this] { HungReleased(); };
 }
 
-SimWorld::~SimWorld() { RT_CHECK(backends_.empty() && actors_.empty()); }
+SimWorld::~SimWorld() {
+  RT_CHECK(backends_.empty() && actors_.empty());
+  std::erase(living_worlds, this);
+}
 
 SimDisk& SimWorld::AddDisk(const DiskOptions& options) {
   disks_.push_back(std::make_unique<SimDisk>(options, Rng(rng_.Next())));
