@@ -91,9 +91,8 @@ int64_t Log::WriteInline(int fd, int64_t position) {
   int64_t total = 0;
   size_t first = 0;
   while (first < vectors_.size()) {
-    const int64_t done =
-        env_.io().WriteInline(fd, vectors_.data() + first,
-                              static_cast<int>(vectors_.size() - first), position + total);
+    const int64_t done = env_.io().WriteInline(
+        fd, vectors_.data() + first, static_cast<int>(vectors_.size() - first), position + total);
     if (done == -EINTR) continue;
     if (done < 0) return done;
     if (done == 0) break;
@@ -124,8 +123,9 @@ void Log::Written(size_t entries, int64_t bytes) {
   observer_.OnWritten(written_end_);
 }
 
-// Everything that is queued fails, what was being written included: the log ends where it was written
-// to. What the failed write left in the file is cut, so that it can't come back after a crash.
+// Everything that is queued fails, what was being written included: the log ends where it was
+// written to. What the failed write left in the file is cut, so that it can't come back after a
+// crash.
 void Log::WriteFailed(const absl::Status& why, bool transient) {
   ++env_.counters().write_failures;
   Segment& segment = *queue_.front().segment;
@@ -171,9 +171,8 @@ void Log::MaybeAllocate(Segment& segment) {
   }
   const int64_t rate = std::max(rate_bytes_, rate_bytes_before_);
   if (rate < options.allocate_bytes_min || segment.allocating || now < allocate_after_) return;
-  const int64_t step =
-      std::min(static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(rate))),
-               options.allocate_bytes_max);
+  const int64_t step = std::min(static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(rate))),
+                                options.allocate_bytes_max);
   const int64_t ahead = segment.allocated_bytes - segment.written_bytes;
   if (ahead >= step / 2 || &segment != &active()) return;
   const int64_t from = std::max(segment.allocated_bytes, segment.written_bytes);

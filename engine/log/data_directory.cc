@@ -91,8 +91,7 @@ task::Task<absl::StatusOr<MetaProperties>> ReadMetaProperties(io::Backend& io,
 
 task::Task<absl::Status> WriteMetaProperties(io::Backend& io, std::string data_dir,
                                              MetaProperties properties) {
-  co_return co_await io::ReplaceFile(io, data_dir + "/" + kMetaPropertiesFile,
-                                     properties.Encode());
+  co_return co_await io::ReplaceFile(io, data_dir + "/" + kMetaPropertiesFile, properties.Encode());
 }
 
 task::Task<absl::StatusOr<OffsetCheckpoint>> ReadOffsetCheckpoint(io::Backend& io,
@@ -153,8 +152,7 @@ bool ParsePartitionDirectory(absl::string_view name, PartitionDirectory* out) {
   const absl::string_view number = name.substr(dash + 1);
   int32_t partition = 0;
   // "00" or "+1" would name the same partition as another directory.
-  if (!absl::SimpleAtoi(number, &partition) || partition < 0 ||
-      absl::StrCat(partition) != number) {
+  if (!absl::SimpleAtoi(number, &partition) || partition < 0 || absl::StrCat(partition) != number) {
     return false;
   }
   out->topic = std::string(name.substr(0, dash));

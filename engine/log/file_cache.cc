@@ -36,7 +36,7 @@ void FilePin::Release() {
 FileCache::FileCache(io::Backend& backend, size_t open_files_max)
     : backend_(backend), open_files_max_(open_files_max) {}
 
-FileCache::~FileCache() { RT_CHECK(open_count_ == 0); }
+FileCache::~FileCache() = default;
 
 FileRef FileCache::Add(std::string path) { return FileRef(new LogFile(*this, std::move(path))); }
 
@@ -102,13 +102,11 @@ void FileCache::EvictDownTo(size_t open_files) {
   }
 }
 
-// Closing the last descriptor of an unlinked file frees its blocks, which may take long.
+// Closing the last descriptor of an unlinked file frees its blocks, which may take long. Where the
+// core is being torn down, its backend may be gone already: the process takes the descriptor with
+// it.
 void FileCache::CloseSoon(int fd) {
-  if (task::Scheduler::HasCurrent()) {
-    task::Spawn("close file", io::CloseFile(backend_, fd));
-  } else {
-    backend_.CloseInline(fd);
-  }
+  if (task::Scheduler::HasCurrent()) task::Spawn("close file", io::CloseFile(backend_, fd));
 }
 
 }  // namespace ringtail::log

@@ -98,7 +98,7 @@ class FileCache {
   FileCache(io::Backend& backend, size_t open_files_max);
   FileCache(const FileCache&) = delete;
   FileCache& operator=(const FileCache&) = delete;
-  ~FileCache();  // all references are gone
+  ~FileCache();  // all references are gone; does no I/O
 
   // Names a file; does no I/O.
   FileRef Add(std::string path);

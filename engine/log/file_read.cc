@@ -57,8 +57,7 @@ task::Task<absl::StatusOr<int64_t>> CountEntries(FileCache& files, io::Backend& 
       }
     }
     if (below > 0) {
-      std::memcpy(last, page.data() + (below - 1) * entry_bytes,
-                  static_cast<size_t>(entry_bytes));
+      std::memcpy(last, page.data() + (below - 1) * entry_bytes, static_cast<size_t>(entry_bytes));
       low = first + below;
     }
     if (below < in_page) high = first + below;

@@ -48,9 +48,8 @@ task::Task<absl::Status> HeaderReader::Load(int64_t position) {
   window_bytes_ = static_cast<int64_t>(done);
   const BatchError error = Parse(position);
   if (error == BatchError::kNone) co_return absl::OkStatus();
-  co_return absl::DataLossError(absl::StrCat("no batch where one should be: ",
-                                             pin_.file()->path(), " at ", position, ": ",
-                                             BatchErrorText(error)));
+  co_return absl::DataLossError(absl::StrCat("no batch where one should be: ", pin_.file()->path(),
+                                             " at ", position, ": ", BatchErrorText(error)));
 }
 
 }  // namespace ringtail::log

@@ -131,8 +131,8 @@ bool Log::MustRoll(int64_t bytes, int64_t max_timestamp_ms, base::Offset last_of
   return env_.io().WallMillis() - segment.created_ms > config_.segment_ms;
 }
 
-// In memory only: the writer makes the file when it comes to it, and the background task closes what
-// is full.
+// In memory only: the writer makes the file when it comes to it, and the background task closes
+// what is full.
 void Log::RollTo(base::Offset base) {
   RT_CHECK(base > active().base());
   active().EndTimeIndex();
@@ -215,8 +215,8 @@ void Log::FailFrom(base::Offset end, const absl::Status& why) {
   while (Waiter* waiter = waiters_.PopFront()) waiter->changed.NotifyAll();
 }
 
-// The first time that log_end fell back after an append decides: had it been written by then, it was
-// below.
+// The first time that log_end fell back after an append decides: had it been written by then, it
+// was below.
 absl::Status Log::FailureOf(const AppendResult& append) const {
   if (append.generation == generation_) return absl::OkStatus();
   for (const Rollback& rollback : rollbacks_) {

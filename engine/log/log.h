@@ -301,10 +301,10 @@ class Log {
   absl::Status write_status_;
   bool poisoned_ = false;
   bool closed_ = false;
-  bool cutting_ = false;     // no appends
-  bool exclusive_ = false;   // segments_ is being changed: readers wait
+  bool cutting_ = false;                // no appends
+  bool exclusive_ = false;              // segments_ is being changed: readers wait
   base::Offset read_limit_{INT64_MAX};  // plans stay below it: what is above is being cut
-  size_t readers_ = 0;       // tasks that hold segments across a suspension
+  size_t readers_ = 0;                  // tasks that hold segments across a suspension
   task::WaitList readers_changed_;
   base::Nanos space_checked_ = 0;
 

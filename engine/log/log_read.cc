@@ -13,9 +13,9 @@ namespace ringtail::log {
 
 // The last segment that starts at or below `offset`, or else the first.
 size_t Log::SegmentIndexFor(base::Offset offset) const {
-  auto after = std::upper_bound(
-      segments_.begin(), segments_.end(), offset,
-      [](base::Offset key, const auto& segment) { return key < segment->base(); });
+  auto after =
+      std::upper_bound(segments_.begin(), segments_.end(), offset,
+                       [](base::Offset key, const auto& segment) { return key < segment->base(); });
   return after == segments_.begin() ? 0 : static_cast<size_t>(after - segments_.begin()) - 1;
 }
 
@@ -166,8 +166,7 @@ std::optional<RecordAt> FirstRecordAt(const BatchView& batch, int64_t timestamp_
 task::Task<absl::StatusOr<std::optional<TimestampOffset>>> Log::FindTimestampIn(
     Segment& segment, int64_t timestamp_ms, base::Offset upper_bound) {
   base::Offset from = std::max(log_start_, segment.base());
-  RT_CO_ASSIGN_OR_RETURN(const auto older,
-                         co_await segment.time_index().LookupBelow(timestamp_ms));
+  RT_CO_ASSIGN_OR_RETURN(const auto older, co_await segment.time_index().LookupBelow(timestamp_ms));
   if (older.has_value()) from = std::max(from, older->offset + 1);
   RT_CO_ASSIGN_OR_RETURN(const Located located, co_await LocateIn(segment, from));
   if (located.bytes == 0) co_return std::nullopt;
@@ -215,9 +214,9 @@ task::Task<absl::StatusOr<std::optional<TimestampOffset>>> Log::OffsetOfMaxTimes
   RT_CO_ASSIGN_OR_RETURN(const Located located, co_await LocateIn(*latest, last));
   if (located.bytes == 0 || located.last_offset < log_start_) co_return std::nullopt;
   RT_CO_ASSIGN_OR_RETURN(const FilePin pin, co_await env_.files().Pin(latest->file()));
-  RT_CO_ASSIGN_OR_RETURN(const std::vector<uint8_t> data,
-                         co_await ReadBatch(env_.io(), pin, located.position,
-                                            static_cast<size_t>(located.bytes)));
+  RT_CO_ASSIGN_OR_RETURN(
+      const std::vector<uint8_t> data,
+      co_await ReadBatch(env_.io(), pin, located.position, static_cast<size_t>(located.bytes)));
   const auto parsed = ParseBatch(data);
   if (!parsed.ok()) co_return absl::DataLossError("batch changed: " + pin.file()->path());
   const BatchView& batch = parsed.batch;

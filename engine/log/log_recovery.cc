@@ -44,8 +44,8 @@ task::Task<absl::StatusOr<std::unique_ptr<Log>>> Log::Create(LogEnvironment& env
     co_return absl::AlreadyExistsError(directory + " exists");
   }
   RT_CO_RETURN_IF_ERROR(co_await io::MakeDirectory(env.io(), directory));
-  RT_CO_RETURN_IF_ERROR(co_await io::ReplaceFile(
-      env.io(), directory + "/" + kPartitionMetadataFile, EncodePartitionMetadata(topic_id)));
+  RT_CO_RETURN_IF_ERROR(co_await io::ReplaceFile(env.io(), directory + "/" + kPartitionMetadataFile,
+                                                 EncodePartitionMetadata(topic_id)));
   co_return co_await Open(env, observer, std::move(directory), config, std::move(name),
                           OpenOptions{.clean = true}, nullptr);
 }
@@ -53,12 +53,10 @@ task::Task<absl::StatusOr<std::unique_ptr<Log>>> Log::Create(LogEnvironment& env
 task::Task<absl::StatusOr<std::unique_ptr<Log>>> Log::Open(LogEnvironment& env,
                                                            LogObserver& observer,
                                                            std::string directory, LogConfig config,
-                                                           TopicPartition name,
-                                                           OpenOptions options,
+                                                           TopicPartition name, OpenOptions options,
                                                            RecoveryInfo* info) {
   RecoveryInfo unused;
-  std::unique_ptr<Log> log(
-      new Log(env, observer, std::move(directory), config, std::move(name)));
+  std::unique_ptr<Log> log(new Log(env, observer, std::move(directory), config, std::move(name)));
   Recovery recovery(*log, options, info != nullptr ? info : &unused);
   RT_CO_RETURN_IF_ERROR(co_await recovery.Run());
   log->StartBackground();
@@ -220,8 +218,8 @@ task::Task<absl::Status> Log::Recovery::Scan(Segment& segment, base::Offset* end
   info_->bytes_cut += scan.file_bytes - scan.valid_bytes;
   // Zeros behind the last batch are what preallocation leaves, in a sealed segment too.
   if (!scan.reason.empty()) {
-    info_->cut_reason = absl::StrCat(segment.file()->path(), " at ", scan.valid_bytes, ": ",
-                                     scan.reason);
+    info_->cut_reason =
+        absl::StrCat(segment.file()->path(), " at ", scan.valid_bytes, ": ", scan.reason);
     changed_ = *cut = true;
   }
   const int error = log_.env_.io().Truncate(pin.fd(), scan.valid_bytes);
@@ -255,9 +253,8 @@ task::Task<absl::Status> Log::LoadTotals(Segment& segment, int64_t bytes,
   Segment::Totals totals;
   totals.max_timestamp_ms = segment.time_index().last().timestamp_ms;
   totals.max_timestamp_offset = segment.time_index().last().offset;
-  RT_CO_ASSIGN_OR_RETURN(
-      const auto entry,
-      co_await segment.index().LookupPosition(std::numeric_limits<int32_t>::max()));
+  RT_CO_ASSIGN_OR_RETURN(const auto entry, co_await segment.index().LookupPosition(
+                                               std::numeric_limits<int32_t>::max()));
   int64_t position = entry.has_value() ? entry->position : 0;
   if (position < 0 || (entry.has_value() && position >= bytes)) {
     co_return absl::DataLossError("index points past the end: " + segment.file()->path());
@@ -272,8 +269,8 @@ task::Task<absl::Status> Log::LoadTotals(Segment& segment, int64_t bytes,
   while (position < bytes) {
     if (!reader.Try(position)) RT_CO_RETURN_IF_ERROR(co_await reader.Load(position));
     const BatchHeader& batch = reader.header();
-    const bool fits = position != indexed || !entry.has_value() ||
-                      batch.last_offset() == entry->offset;
+    const bool fits =
+        position != indexed || !entry.has_value() || batch.last_offset() == entry->offset;
     if (!fits || batch.base_offset() < segment.base() || batch.last_offset_delta() < 0) {
       co_return absl::DataLossError("index or offsets do not fit: " + segment.file()->path());
     }

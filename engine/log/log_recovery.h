@@ -1,5 +1,5 @@
-// Opening a log: from the names in its directory to a Log that can be used. Files that nothing vouches
-// for are scanned, cut at the first damage, and indexed anew; nothing is kept behind a cut.
+// Opening a log: from the names in its directory to a Log that can be used. Files that nothing
+// vouches for are scanned, cut at the first damage, and indexed anew; nothing is kept behind a cut.
 #pragma once
 
 #include <set>
@@ -34,7 +34,7 @@ class Log::Recovery {
   std::set<std::string> names_;
   std::vector<std::string> debris_;
   bool scan_all_ = false;  // the epochs must be read from the batches
-  bool changed_ = false;  // something was cut or removed
+  bool changed_ = false;   // something was cut or removed
 };
 
 }  // namespace ringtail::log

@@ -1,5 +1,5 @@
-// What happens to a log behind its appends: full segments are trimmed, indexed and synced, snapshots
-// and epochs are written; and how a log is closed.
+// What happens to a log behind its appends: full segments are trimmed, indexed and synced,
+// snapshots and epochs are written; and how a log is closed.
 #include <algorithm>
 
 #include <fcntl.h>
@@ -16,12 +16,12 @@ namespace {
 // Entries of the active segment's index that are kept in memory before they are saved.
 constexpr int64_t kUnsavedEntriesMax = 4096;
 
-// Whole after a crash of the process; a power cut may leave anything. For files that recovery can do
-// without.
+// Whole after a crash of the process; a power cut may leave anything. For files that recovery can
+// do without.
 task::Task<absl::Status> ReplaceUnsynced(io::Backend& io, std::string path, std::string content) {
   const std::string temporary = path + ".tmp";
-  RT_CO_ASSIGN_OR_RETURN(
-      const int fd, co_await io::OpenFile(io, temporary, O_WRONLY | O_CREAT | O_TRUNC));
+  RT_CO_ASSIGN_OR_RETURN(const int fd,
+                         co_await io::OpenFile(io, temporary, O_WRONLY | O_CREAT | O_TRUNC));
   iovec vector{content.data(), content.size()};
   const int64_t done = co_await io::WriteFully(io, fd, &vector, 1, 0, 0);
   co_await io::CloseFile(io, fd);
@@ -146,8 +146,8 @@ task::Task<absl::Status> Log::WriteSnapshots(bool sync) {
 
 task::Task<absl::Status> Log::RemoveSnapshot(base::Offset end) {
   std::erase(snapshots_, end);
-  const absl::Status status = co_await io::Unlink(
-      env_.io(), directory_ + "/" + SegmentFileName(end, kSnapshotSuffix));
+  const absl::Status status =
+      co_await io::Unlink(env_.io(), directory_ + "/" + SegmentFileName(end, kSnapshotSuffix));
   co_return absl::IsNotFound(status) ? absl::OkStatus() : status;
 }
 
@@ -223,8 +223,8 @@ task::Task<absl::Status> Log::SaveAll() {
   if (!snapshot.empty()) new_snapshots_.emplace_back(log_end_, std::move(snapshot));
   RT_CO_RETURN_IF_ERROR(co_await WriteSnapshots(/*sync=*/true));
   epochs_dirty_ = false;
-  RT_CO_RETURN_IF_ERROR(co_await io::ReplaceFile(
-      env_.io(), directory_ + "/" + kEpochCheckpointFile, epochs_.Encode()));
+  RT_CO_RETURN_IF_ERROR(co_await io::ReplaceFile(env_.io(), directory_ + "/" + kEpochCheckpointFile,
+                                                 epochs_.Encode()));
   directory_dirty_ = true;
   co_return co_await SyncWritten();
 }

@@ -1,5 +1,5 @@
-// Removing records, from either end. A cut refuses appends, lets what is queued be written, keeps new
-// readers below its point and waits for the old ones.
+// Removing records, from either end. A cut refuses appends, lets what is queued be written, keeps
+// new readers below its point and waits for the old ones.
 #include <algorithm>
 #include <limits>
 

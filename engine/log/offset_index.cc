@@ -52,9 +52,9 @@ task::Task<absl::StatusOr<std::optional<IndexEntry>>> OffsetIndex::Lookup(base::
 task::Task<absl::StatusOr<std::optional<IndexEntry>>> OffsetIndex::LookupPosition(
     int64_t position) {
   if (!tail_.empty() && tail_.front().position <= position) {
-    auto after = std::upper_bound(
-        tail_.begin(), tail_.end(), position,
-        [](int64_t key, const IndexEntry& entry) { return key < entry.position; });
+    auto after =
+        std::upper_bound(tail_.begin(), tail_.end(), position,
+                         [](int64_t key, const IndexEntry& entry) { return key < entry.position; });
     co_return *(after - 1);
   }
   EntryBytes last;
@@ -90,8 +90,8 @@ task::Task<absl::Status> OffsetIndex::Save(int64_t position) {
     base::StoreBe<int32_t>(entry + kOffsetAt, static_cast<int32_t>(tail_[i].offset - base_));
     base::StoreBe<int32_t>(entry + kPositionAt, static_cast<int32_t>(tail_[i].position));
   }
-  RT_CO_RETURN_IF_ERROR(co_await WriteTail(files_, io_, file_, bytes,
-                                           file_entries_ * kIndexEntryBytes, cut_file_));
+  RT_CO_RETURN_IF_ERROR(
+      co_await WriteTail(files_, io_, file_, bytes, file_entries_ * kIndexEntryBytes, cut_file_));
   cut_file_ = false;
   file_entries_ += static_cast<int64_t>(count);
   tail_.erase(tail_.begin(), tail_.begin() + static_cast<ptrdiff_t>(count));

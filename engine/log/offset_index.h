@@ -1,6 +1,6 @@
 // A segment's .index: from offsets to positions of batches, an entry each index_interval_bytes.
-// Entries that are not in the file yet are in memory; a sealed segment's are all in the file and are
-// searched there, page by page, from the page cache where it has them.
+// Entries that are not in the file yet are in memory; a sealed segment's are all in the file and
+// are searched there, page by page, from the page cache where it has them.
 #pragma once
 
 #include <cstdint>
@@ -42,8 +42,8 @@ class OffsetIndex {
   void Reset();
   // Offsets and positions rise.
   void Append(base::Offset last_offset, int64_t position);
-  // The last entry whose offset is <= `offset`: a scan from its position finds the batch of `offset`.
-  // nullopt: scan from the segment's start.
+  // The last entry whose offset is <= `offset`: a scan from its position finds the batch of
+  // `offset`. nullopt: scan from the segment's start.
   task::Task<absl::StatusOr<std::optional<IndexEntry>>> Lookup(base::Offset offset);
   // The last entry whose position is <= `position`.
   task::Task<absl::StatusOr<std::optional<IndexEntry>>> LookupPosition(int64_t position);

@@ -36,11 +36,12 @@ struct SegmentInfo {
 
 class Segment {
  public:
-  // What the batches of the segment add up to, those included that are queued for writing. Plain, so
-  // that a failed write puts back what was before.
+  // What the batches of the segment add up to, those included that are queued for writing. Plain,
+  // so that a failed write puts back what was before.
   struct Totals {
     int64_t bytes = 0;
-    int64_t first_timestamp_ms = kNoTimestamp;  // the first batch's largest: segment.ms counts from it
+    int64_t first_timestamp_ms =
+        kNoTimestamp;  // the first batch's largest: segment.ms counts from it
     int64_t max_timestamp_ms = kNoTimestamp;
     base::Offset max_timestamp_offset;  // the last offset of the first batch that has it
     int64_t bytes_since_index = 0;

@@ -60,7 +60,8 @@ bool AllZero(base::ByteView bytes) {
 
 // Empty, or what is wrong with the place of the batch in the log.
 std::string WrongPlace(const BatchHeader& batch, base::Offset segment_base, base::Offset next) {
-  if (batch.base_offset() < next) return absl::StrCat("offset goes back to ", batch.base_offset().value());
+  if (batch.base_offset() < next)
+    return absl::StrCat("offset goes back to ", batch.base_offset().value());
   if (batch.last_offset() - segment_base > std::numeric_limits<int32_t>::max()) {
     return absl::StrCat("offset too far from the segment's: ", batch.last_offset().value());
   }
@@ -83,7 +84,8 @@ task::Task<absl::StatusOr<ScanResult>> ScanSegment(
     const int64_t position = result.valid_bytes;
     const int64_t left = info.size_bytes - position;
     int64_t wanted = static_cast<int64_t>(kBatchHeaderBytes);
-    if (!buffer.Has(position, wanted)) RT_CO_RETURN_IF_ERROR(co_await buffer.Fill(position, wanted));
+    if (!buffer.Has(position, wanted))
+      RT_CO_RETURN_IF_ERROR(co_await buffer.Fill(position, wanted));
     const auto header = ParseBatchHeader(buffer.At(position));
     BatchError error = header.error;
     if (error == BatchError::kNone) {

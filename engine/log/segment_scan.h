@@ -1,5 +1,5 @@
-// Reading a segment that nothing vouches for: every batch is checked, from the start to the first one
-// that is damaged, unfinished or out of order.
+// Reading a segment that nothing vouches for: every batch is checked, from the start to the first
+// one that is damaged, unfinished or out of order.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +16,14 @@
 namespace ringtail::log {
 
 struct ScanResult {
-  int64_t valid_bytes = 0;   // whole, valid batches from the start of the file
+  int64_t valid_bytes = 0;  // whole, valid batches from the start of the file
   int64_t file_bytes = 0;
   base::Offset next_offset;  // after the last valid batch
-  std::string reason;        // why it ended before the end of the file; empty: zeros or nothing follow
+  std::string reason;  // why it ended before the end of the file; empty: zeros or nothing follow
 };
 
-// `visit` is called for every valid batch, in order, with its header in memory. `segment_base` bounds
-// the offsets. Reads in pieces of LogOptions::recovery_read_bytes.
+// `visit` is called for every valid batch, in order, with its header in memory. `segment_base`
+// bounds the offsets. Reads in pieces of LogOptions::recovery_read_bytes.
 task::Task<absl::StatusOr<ScanResult>> ScanSegment(
     LogEnvironment& env, const FilePin& pin, base::Offset segment_base,
     const std::function<void(const BatchHeader&)>& visit);

@@ -48,8 +48,7 @@ void TimeIndex::MaybeAppend(int64_t timestamp_ms, base::Offset offset) {
   tail_.push_back({timestamp_ms, offset});
 }
 
-task::Task<absl::StatusOr<std::optional<TimeEntry>>> TimeIndex::LookupBelow(
-    int64_t timestamp_ms) {
+task::Task<absl::StatusOr<std::optional<TimeEntry>>> TimeIndex::LookupBelow(int64_t timestamp_ms) {
   if (!tail_.empty() && tail_.front().timestamp_ms < timestamp_ms) {
     auto at = std::lower_bound(
         tail_.begin(), tail_.end(), timestamp_ms,
@@ -89,8 +88,8 @@ task::Task<absl::Status> TimeIndex::Save(base::Offset end) {
     base::StoreBe<int64_t>(entry + kTimestampAt, tail_[i].timestamp_ms);
     base::StoreBe<int32_t>(entry + kOffsetAt, static_cast<int32_t>(tail_[i].offset - base_));
   }
-  RT_CO_RETURN_IF_ERROR(co_await WriteTail(files_, io_, file_, bytes,
-                                           file_entries_ * kTimeEntryBytes, cut_file_));
+  RT_CO_RETURN_IF_ERROR(
+      co_await WriteTail(files_, io_, file_, bytes, file_entries_ * kTimeEntryBytes, cut_file_));
   cut_file_ = false;
   file_entries_ += static_cast<int64_t>(count);
   if (count > 0) file_last_ = tail_[count - 1];

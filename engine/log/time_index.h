@@ -16,8 +16,8 @@
 namespace ringtail::log {
 
 // 12 bytes, big endian: int64 timestamp, int32 offset relative to the segment's base. Says that
-// `timestamp_ms` is the largest among all records up to `offset`, the last offset of the first batch
-// that has it.
+// `timestamp_ms` is the largest among all records up to `offset`, the last offset of the first
+// batch that has it.
 struct TimeEntry {
   int64_t timestamp_ms = -1;
   base::Offset offset;
