@@ -14,6 +14,8 @@ ABSL_FLAG(std::vector<std::string>, batch_kib, (std::vector<std::string>{"4", "6
           "batch sizes in KiB");
 ABSL_FLAG(int64_t, total_mib, 1024, "MiB appended per round, at most 4096");
 ABSL_FLAG(int, rounds, 7, "rounds per contender");
+ABSL_FLAG(std::string, only, "",
+          "run only contenders whose name contains this, and judge nothing: for a profile");
 ABSL_FLAG(std::string, json, "", "also write the figures to this file");
 
 namespace ringtail::compare {
@@ -35,6 +37,9 @@ std::vector<perf::Outcome> RunSize(const std::string& directory, int64_t batch_b
     contenders.push_back({"engine, " + std::to_string(depth) + " at a time",
                           [=] { return RunEngineAppend(options, batch); }});
   }
+  std::erase_if(contenders, [](const perf::Contender& contender) {
+    return contender.name.find(absl::GetFlag(FLAGS_only)) == std::string::npos;
+  });
   return perf::RunInterleaved(contenders, absl::GetFlag(FLAGS_rounds), 1);
 }
 
@@ -47,7 +52,7 @@ int Main() {
     const auto outcomes = RunSize(scratch.path(), batch_bytes, total_bytes);
     report.Table("batches of " + perf::SizeName(batch_bytes), outcomes,
                  {{"gb_per_s", "GB/s", 2}, {"cpu_s_per_gb", "CPU s/GB", 3}});
-    if (batch_bytes < kGoalBatchBytes) continue;
+    if (batch_bytes < kGoalBatchBytes || !absl::GetFlag(FLAGS_only).empty()) continue;
     const std::vector<perf::Outcome> raw(outcomes.begin(), outcomes.end() - 2);
     report.Add({"(a) append GB/s, engine / raw, " + perf::SizeName(batch_bytes),
                 perf::RatioOf(outcomes.back(), perf::Largest(raw, "gb_per_s"), "gb_per_s"),
