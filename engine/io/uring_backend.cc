@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -56,6 +57,12 @@ absl::StatusOr<std::unique_ptr<Backend>> UringBackend::Create(const UringOptions
 absl::Status UringBackend::SetUp(const UringOptions& options) {
   RT_RETURN_IF_ERROR(SetUpRing(options, &ring_));
   ring_made_ = true;
+  // A sendfile or splice to a closed connection has no MSG_NOSIGNAL.
+  struct sigaction action = {};
+  if (sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) {
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, nullptr);
+  }
   RT_RETURN_IF_ERROR(ProbeFeatures(options, &ring_, &features_));
   LimitWorkers(options, &ring_);
   if (options.provided_buffers > 0) {

@@ -105,6 +105,13 @@ void UringBackend::SetNoDelay(int fd) { SetOption(fd, IPPROTO_TCP, TCP_NODELAY);
 
 void UringBackend::ShutdownSocket(int fd) { shutdown(fd, SHUT_RDWR); }
 
+void UringBackend::AbortSocket(int fd) {
+  // Connecting to nowhere disconnects a TCP socket and empties its send queue (connect(2)).
+  sockaddr nowhere = {};
+  nowhere.sa_family = AF_UNSPEC;
+  if (connect(fd, &nowhere, sizeof(nowhere)) != 0) ShutdownSocket(fd);
+}
+
 void UringBackend::CloseInline(int fd) { close(fd); }
 
 int64_t UringBackend::SendfileNowait(int socket, int file, int64_t position, int64_t length) {

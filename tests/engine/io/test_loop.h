@@ -41,7 +41,7 @@ class TestLoop {
     const task::Scheduler::Scope scope(*scheduler_);
     scheduler_->AdvanceTo(backend_->Now());
     scheduler_->RunReady(1000);
-    const bool wait = may_wait && scheduler_->ready_count() == 0;
+    const bool wait = may_wait && scheduler_->ready_count() == 0 && scheduler_->root_count() > 0;
     return backend_->Poll(wait ? scheduler_->next_deadline() : 0);
   }
   void Spawn(task::Task<void> task) {
@@ -50,15 +50,7 @@ class TestLoop {
   }
   // Until all spawned tasks have ended.
   void RunAll() {
-    while (true) {
-      {
-        const task::Scheduler::Scope scope(*scheduler_);
-        scheduler_->AdvanceTo(backend_->Now());
-        while (scheduler_->ready_count() > 0) scheduler_->RunReady(1000);
-      }
-      if (scheduler_->root_count() == 0) return;
-      Turn(/*may_wait=*/true);
-    }
+    while (scheduler_->root_count() > 0) Turn(/*may_wait=*/true);
   }
   void Run(task::Task<void> task) {
     Spawn(std::move(task));

@@ -1,0 +1,414 @@
+#include "engine/io/sender.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/check.h"
+#include "engine/base/result.h"
+#include "engine/io/file.h"
+#include "engine/io/run_until.h"
+#include "engine/task/scheduler.h"
+
+namespace ringtail::io {
+namespace {
+
+constexpr int64_t kPageBytes = 4096;
+constexpr size_t kVectorsPerCall = 1024;  // IOV_MAX
+constexpr int64_t kColdProbeLengthBytes = 64 << 10;
+
+constexpr std::array<absl::string_view, kSendPathCount> kPathNames = {
+    "auto", "splice", "sendfile", "mapped", "send_zc", "copy"};
+constexpr std::array<absl::string_view, kSendFallbackCount> kFallbackNames = {
+    "not_resident", "no_pipe", "unsupported", "map_failed"};
+
+absl::Status FileEnded(int64_t position) {
+  return absl::DataLossError(absl::StrCat("file ends at ", position, ", within a range to send"));
+}
+
+absl::Status ReadFailed(int64_t result) {
+  return absl::DataLossError(ErrnoStatus(static_cast<int>(-result), "read", "to send").message());
+}
+
+// Skips `bytes`; returns what is left.
+std::span<iovec> Skip(std::span<iovec> spans, size_t bytes) {
+  while (!spans.empty() && bytes >= spans.front().iov_len) {
+    bytes -= spans.front().iov_len;
+    spans = spans.subspan(1);
+  }
+  if (!spans.empty()) {
+    spans.front().iov_base = static_cast<uint8_t*>(spans.front().iov_base) + bytes;
+    spans.front().iov_len -= bytes;
+  }
+  return spans;
+}
+
+}  // namespace
+
+const int64_t kCopyBytesMax = 16 << 10;
+
+absl::string_view SendPathName(SendPath path) { return kPathNames[static_cast<size_t>(path)]; }
+
+bool ParseSendPath(absl::string_view name, SendPath* path) {
+  const auto found = std::find(kPathNames.begin(), kPathNames.end(), name);
+  if (found == kPathNames.end()) return false;
+  *path = static_cast<SendPath>(found - kPathNames.begin());
+  return true;
+}
+
+absl::string_view SendFallbackName(SendFallback reason) {
+  return kFallbackNames[static_cast<size_t>(reason)];
+}
+
+// Derived by perf/raw's fetch loops (perf/raw/fetch_main): at 4 KiB and below read + send costs no
+// more than sendfile, from 64 KiB on sendfile is the cheapest; up to 16 KiB the residency query and
+// the pipe inside sendfile cost more than copying does. What is cold is read around the page cache,
+// so that readers of old data do not evict what the others read.
+SendPath ChooseSendPath(int64_t bytes_left, bool resident) {
+  if (bytes_left <= kCopyBytesMax) return SendPath::kCopy;
+  return resident ? SendPath::kSendfile : SendPath::kCopy;
+}
+
+Sender::Sender(Backend& backend, BufferPool& buffers, const SenderOptions& options)
+    : backend_(backend),
+      buffers_(buffers),
+      options_(options),
+      pipes_(backend, options.pipes_max, options.pipe_bytes) {
+  RT_CHECK(options.chunk_bytes > 0 && options.read_bytes > 0 && options.yield_after_bytes > 0);
+}
+
+absl::Status Sender::SocketError(int socket, int64_t result) {
+  if (result == -ETIME) {
+    return absl::DeadlineExceededError(
+        absl::StrCat("send to ", backend_.PeerName(socket), ": the peer does not read"));
+  }
+  return ErrnoStatus(static_cast<int>(-result), "send to", backend_.PeerName(socket));
+}
+
+task::Task<absl::Status> Sender::WaitWritable(int socket, base::Nanos deadline) {
+  ++counters_.socket_waits;
+  Op poll;
+  poll.code = OpCode::kPoll;
+  poll.fd = socket;
+  poll.poll_events = POLLOUT;
+  const int32_t result = co_await RunUntil(backend_, &poll, deadline);
+  if (result < 0) co_return SocketError(socket, result);
+  co_return absl::OkStatus();  // an error of the socket is told by the next send
+}
+
+task::Task<absl::Status> Sender::SendSpans(int socket, std::span<iovec> spans, bool more,
+                                           base::Nanos deadline) {
+  int64_t since_yield = 0;
+  spans = Skip(spans, 0);
+  while (!spans.empty()) {
+    const size_t count = std::min(spans.size(), kVectorsPerCall);
+    const bool follows = more || count < spans.size();
+    const int64_t sent =
+        backend_.SendNowait(socket, spans.data(), static_cast<int>(count), follows);
+    if (sent == -EAGAIN) {
+      RT_CO_RETURN_IF_ERROR(co_await WaitWritable(socket, deadline));
+      continue;
+    }
+    if (sent == -EINTR) continue;
+    if (sent < 0) co_return SocketError(socket, sent);
+    counters_.span_bytes += static_cast<uint64_t>(sent);
+    spans = Skip(spans, static_cast<size_t>(sent));
+    since_yield += sent;
+    if (since_yield >= options_.yield_after_bytes && !spans.empty()) {
+      since_yield = 0;
+      co_await task::Yield();
+    }
+  }
+  co_return absl::OkStatus();
+}
+
+task::Task<absl::Status> Sender::SendFileRange(int socket, int file, int64_t position,
+                                               int64_t bytes, SendPath path, base::Nanos deadline) {
+  Range range{socket, file, position, bytes, deadline};
+  if (path == SendPath::kAuto && bytes <= kCopyBytesMax && CopyAtOnce(range)) {
+    co_return absl::OkStatus();
+  }
+  while (range.left > 0) {
+    if (range.since_yield >= options_.yield_after_bytes) {
+      range.since_yield = 0;
+      co_await task::Yield();
+    }
+    const int64_t chunk = std::min(range.left, options_.chunk_bytes);
+    absl::Status status;
+    switch (PathOfNextChunk(range, path, chunk)) {
+      case SendPath::kSendfile:
+        status = co_await SendfileChunk(range, chunk);
+        break;
+      case SendPath::kMapped:
+        status = co_await MappedChunk(range, chunk, /*zero_copy=*/false);
+        break;
+      case SendPath::kSendZeroCopy:
+        status = co_await MappedChunk(range, chunk, /*zero_copy=*/true);
+        break;
+      case SendPath::kSplice:
+        status = co_await SpliceChunk(range);
+        break;
+      case SendPath::kAuto:
+      case SendPath::kCopy:
+        status = co_await CopyChunk(range);
+        break;
+    }
+    RT_CO_RETURN_IF_ERROR(status);
+  }
+  co_return absl::OkStatus();
+}
+
+// Whether the next bytes are in the page cache to stay. A cold read leaves the kernel's read-ahead
+// behind it: resident, but to be dropped once read. Sent by sendfile those pages would stay, so a
+// reader that goes on from a cold read is believed to be hot only if what lies beyond the
+// read-ahead is resident too.
+bool Sender::Hot(const Range& range, int64_t bytes) {
+  if (!backend_.Resident(range.file, range.position, bytes)) return false;
+  const bool goes_on = std::any_of(cold_ends_.begin(), cold_ends_.end(), [&](const ColdEnd& end) {
+    return end.file == range.file && end.position == range.position;
+  });
+  if (!goes_on) return true;
+  const absl::StatusOr<FileInfo> info = backend_.Stat(range.file);
+  if (!info.ok()) return false;
+  const int64_t probe = std::min(range.position + options_.cold_probe_bytes,
+                                 info->size_bytes - kColdProbeLengthBytes);
+  return probe <= range.position || backend_.Resident(range.file, probe, kColdProbeLengthBytes);
+}
+
+void Sender::NoteCold(int file, int64_t from, int64_t to) {
+  for (ColdEnd& end : cold_ends_) {
+    if (end.file != file || end.position != from) continue;
+    end.position = to;
+    return;
+  }
+  cold_ends_[cold_ends_next_++ % cold_ends_.size()] = {file, to};
+}
+
+// What was asked for where it can serve; kCopy otherwise.
+SendPath Sender::PathOfNextChunk(const Range& range, SendPath asked, int64_t chunk) {
+  switch (asked) {
+    case SendPath::kCopy:
+    case SendPath::kSplice:
+      return asked;
+    case SendPath::kAuto:
+      return ChooseSendPath(range.left, range.left > kCopyBytesMax && Hot(range, chunk));
+    case SendPath::kSendZeroCopy:
+      if (!backend_.features().send_zero_copy) {
+        CountFallback(SendFallback::kUnsupported);
+        return SendPath::kCopy;
+      }
+      break;
+    default:
+      break;
+  }
+  if (backend_.Resident(range.file, range.position, chunk)) return asked;
+  CountFallback(SendFallback::kNotResident);
+  return SendPath::kCopy;
+}
+
+void Sender::Sent(Range& range, SendPath path, int64_t bytes) {
+  RT_CHECK(bytes <= range.left);
+  range.position += bytes;
+  range.left -= bytes;
+  range.since_yield += bytes;
+  counters_.bytes[static_cast<size_t>(path)] += static_cast<uint64_t>(bytes);
+}
+
+// A small range that is resident, to a socket with room: two system calls and no suspension. What
+// it did not do is left in `range`.
+bool Sender::CopyAtOnce(Range& range) {
+  Buffer buffer = buffers_.Take(static_cast<size_t>(range.left));
+  iovec vector = {buffer.data(), buffer.size()};
+  const int64_t read = backend_.ReadNowait(range.file, &vector, 1, range.position);
+  if (read <= 0) return range.left == 0;
+  vector.iov_len = static_cast<size_t>(read);
+  const int64_t sent = backend_.SendNowait(range.socket, &vector, 1, read < range.left);
+  if (sent > 0) Sent(range, SendPath::kCopy, sent);
+  return range.left == 0;
+}
+
+task::Task<absl::Status> Sender::SendfileChunk(Range& range, int64_t bytes) {
+  const int64_t sent = backend_.SendfileNowait(range.socket, range.file, range.position, bytes);
+  if (sent > 0) {
+    Sent(range, SendPath::kSendfile, sent);
+    if (sent == bytes) co_return absl::OkStatus();
+    co_return co_await WaitWritable(range.socket, range.deadline);
+  }
+  if (sent == -EAGAIN) co_return co_await WaitWritable(range.socket, range.deadline);
+  if (sent == -EINTR) co_return absl::OkStatus();
+  if (sent == 0) co_return FileEnded(range.position);
+  if (sent == -EINVAL || sent == -ENOSYS) {  // this file system's files cannot be spliced
+    CountFallback(SendFallback::kUnsupported);
+    co_return co_await CopyChunk(range);
+  }
+  if (sent == -EIO) co_return ReadFailed(sent);
+  co_return SocketError(range.socket, sent);
+}
+
+task::Task<absl::Status> Sender::MappedChunk(Range& range, int64_t bytes, bool zero_copy) {
+  const absl::StatusOr<const uint8_t*> map = backend_.Map(range.file, range.position, bytes);
+  if (!map.ok()) {
+    CountFallback(SendFallback::kMapFailed);
+    co_return co_await CopyChunk(range);
+  }
+  iovec vector = {const_cast<uint8_t*>(*map), static_cast<size_t>(bytes)};
+  Op send;
+  send.code = OpCode::kSend;
+  send.fd = range.socket;
+  send.vectors = &vector;
+  send.vector_count = 1;
+  send.flags = zero_copy ? kZeroCopy : 0;
+  if (bytes < range.left) send.flags |= kMore;
+  const int32_t sent = co_await RunUntil(backend_, &send, range.deadline);
+  backend_.Unmap(*map, bytes);
+  if (sent > 0) {
+    Sent(range, zero_copy ? SendPath::kSendZeroCopy : SendPath::kMapped, sent);
+    co_return absl::OkStatus();
+  }
+  if (sent == -EINTR || sent == -EAGAIN) co_return absl::OkStatus();
+  // Pages beyond the end of the file cannot be read from a mapping.
+  if (sent == -EFAULT) co_return FileEnded(range.position);
+  if (sent == -ENOMEM || sent == -EOPNOTSUPP) {  // locked memory is used up; no zero copy here
+    CountFallback(SendFallback::kUnsupported);
+    co_return co_await CopyChunk(range);
+  }
+  co_return SocketError(range.socket, sent == 0 ? -EPIPE : sent);
+}
+
+// Splice does not poll, so the socket is waited for before a pipe is taken. The two halves are
+// linked; a short first half cancels the second and leaves its bytes in the pipe, from where they
+// are drained.
+task::Task<absl::Status> Sender::SpliceChunk(Range& range) {
+  RT_CO_RETURN_IF_ERROR(co_await WaitWritable(range.socket, range.deadline));
+  PipePool::Lease pipe = pipes_.Take();
+  if (!pipe.held()) {
+    CountFallback(SendFallback::kNoPipe);
+    co_return co_await CopyChunk(range);
+  }
+  // A range that does not begin on a page takes one more of the pipe's pages.
+  const int64_t bytes =
+      std::min(range.left, std::max(pipe.ends().capacity_bytes - kPageBytes, kPageBytes));
+  Op fill;
+  fill.code = OpCode::kSplice;
+  fill.fd = range.file;
+  fill.fd2 = pipe.ends().write_end;
+  fill.position = range.position;
+  fill.position2 = -1;
+  fill.length = bytes;
+  Op drain;
+  drain.code = OpCode::kSplice;
+  drain.fd = pipe.ends().read_end;
+  drain.fd2 = range.socket;
+  drain.position = drain.position2 = -1;
+  drain.length = bytes;
+  drain.flags = bytes < range.left ? kMore : 0;
+  const auto [filled, drained] = co_await LinkedPair(backend_, fill, drain);
+  if (filled == 0) co_return FileEnded(range.position);
+  if (filled == -EAGAIN || filled == -EINTR || filled == -ECANCELED) co_return absl::OkStatus();
+  if (filled == -EINVAL) {
+    CountFallback(SendFallback::kUnsupported);
+    co_return co_await CopyChunk(range);
+  }
+  if (filled < 0) co_return ReadFailed(filled);
+  pipe.Filled(filled);
+  if (drained > 0) {
+    pipe.Drained(drained);
+    Sent(range, SendPath::kSplice, drained);
+  } else if (drained < 0 && drained != -EAGAIN && drained != -EINTR && drained != -ECANCELED) {
+    co_return SocketError(range.socket, drained);
+  }
+  co_return co_await DrainPipe(range, pipe);
+}
+
+task::Task<absl::Status> Sender::DrainPipe(Range& range, PipePool::Lease& pipe) {
+  while (pipe.content_bytes() > 0) {
+    Op drain;
+    drain.code = OpCode::kSplice;
+    drain.fd = pipe.ends().read_end;
+    drain.fd2 = range.socket;
+    drain.position = drain.position2 = -1;
+    drain.length = pipe.content_bytes();
+    drain.flags = pipe.content_bytes() < range.left ? kMore : 0;
+    const int32_t drained = co_await Run(backend_, &drain);
+    if (drained > 0) {
+      pipe.Drained(drained);
+      Sent(range, SendPath::kSplice, drained);
+    } else if (drained == -EAGAIN) {
+      RT_CO_RETURN_IF_ERROR(co_await WaitWritable(range.socket, range.deadline));
+    } else if (drained != -EINTR) {
+      co_return SocketError(range.socket, drained == 0 ? -EPIPE : drained);
+    }
+  }
+  co_return absl::OkStatus();
+}
+
+// Bytes by way of a buffer; of resident ones, what the socket does not take is read again later
+// rather than kept, so that a peer that reads slowly holds no memory.
+task::Task<absl::Status> Sender::CopyChunk(Range& range) {
+  const int64_t bytes = std::min(range.left, options_.read_bytes);
+  // Asked first, because a read that does not wait still starts to fill the page cache.
+  if (bytes > kCopyBytesMax && !Hot(range, bytes)) co_return co_await ColdChunk(range);
+  int64_t sent = 0;
+  {
+    Buffer buffer = buffers_.Take(static_cast<size_t>(bytes));
+    iovec vector = {buffer.data(), buffer.size()};
+    const int64_t read = backend_.ReadNowait(range.file, &vector, 1, range.position);
+    if (read == -EAGAIN) {
+      buffer.Reset();
+      co_return co_await ColdChunk(range);
+    }
+    if (read == 0) co_return FileEnded(range.position);
+    if (read < 0) co_return ReadFailed(read);
+    vector.iov_len = static_cast<size_t>(read);
+    sent = backend_.SendNowait(range.socket, &vector, 1, read < range.left);
+    if (sent > 0) Sent(range, SendPath::kCopy, sent);
+    if (sent == read) co_return absl::OkStatus();
+  }
+  if (sent > 0 || sent == -EAGAIN) co_return co_await WaitWritable(range.socket, range.deadline);
+  if (sent == -EINTR) co_return absl::OkStatus();
+  co_return SocketError(range.socket, sent == 0 ? -EPIPE : sent);
+}
+
+// Read through the ring, around the page cache where the kernel can, and sent whole: reading it
+// again would cost the disk again. The socket is waited for before the buffer is taken.
+task::Task<absl::Status> Sender::ColdChunk(Range& range) {
+  RT_CO_RETURN_IF_ERROR(co_await WaitWritable(range.socket, range.deadline));
+  Buffer buffer = buffers_.Take(static_cast<size_t>(std::min(range.left, options_.read_bytes)));
+  iovec vector = {buffer.data(), buffer.size()};
+  Op read;
+  read.code = OpCode::kRead;
+  read.fd = range.file;
+  read.vectors = &vector;
+  read.vector_count = 1;
+  read.position = range.position;
+  read.flags = kDontCache;
+  ++counters_.cold_reads;
+  int32_t result;
+  do {
+    result = co_await Run(backend_, &read);
+  } while (result == -EINTR || result == -EAGAIN);
+  if (result == 0) co_return FileEnded(range.position);
+  if (result < 0) co_return ReadFailed(result);
+  buffer.Resize(static_cast<size_t>(result));
+  NoteCold(range.file, range.position, range.position + result);
+  iovec left = {buffer.data(), buffer.size()};
+  while (left.iov_len > 0) {
+    const int64_t sent = backend_.SendNowait(range.socket, &left, 1,
+                                             static_cast<int64_t>(left.iov_len) < range.left);
+    if (sent == -EAGAIN) {
+      RT_CO_RETURN_IF_ERROR(co_await WaitWritable(range.socket, range.deadline));
+    } else if (sent > 0) {
+      Sent(range, SendPath::kCopy, sent);
+      left.iov_base = static_cast<uint8_t*>(left.iov_base) + sent;
+      left.iov_len -= static_cast<size_t>(sent);
+    } else if (sent != -EINTR) {
+      co_return SocketError(range.socket, sent == 0 ? -EPIPE : sent);
+    }
+  }
+  co_return absl::OkStatus();
+}
+
+}  // namespace ringtail::io

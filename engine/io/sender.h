@@ -1,0 +1,133 @@
+// How a connection's reply leaves: byte spans, and ranges of files by the cheapest path. One per
+// core.
+//
+// Never blocks the core: a range that is not in the page cache is read through the ring first, and
+// a full socket is waited for. After an error the connection must be closed: part may have been
+// sent. One send at a time per socket. What is sent from a file stays shared with the page cache
+// until the peer acknowledges it, so its bytes must not change in place.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "engine/base/types.h"
+#include "engine/io/backend.h"
+#include "engine/io/buffer_pool.h"
+#include "engine/io/pipe_pool.h"
+#include "engine/task/task.h"
+
+namespace ringtail::io {
+
+enum class SendPath : uint8_t {
+  kAuto,          // by ChooseSendPath
+  kSplice,        // file -> pipe -> socket, linked in the ring
+  kSendfile,      // non-blocking sendfile of what is resident
+  kMapped,        // ring send from a mapping of what is resident
+  kSendZeroCopy,  // the same with SEND_ZC
+  kCopy,          // read into a buffer, send from it
+};
+inline constexpr size_t kSendPathCount = 6;
+
+// "auto", "splice", "sendfile", "mapped", "send_zc", "copy"
+absl::string_view SendPathName(SendPath path);
+bool ParseSendPath(absl::string_view name, SendPath* path);
+
+// Why a path that was asked for did not serve; the bytes went by kCopy instead.
+enum class SendFallback : uint8_t {
+  kNotResident,  // sendfile, mapped, send_zc: the range was not in the page cache
+  kNoPipe,       // splice: all of the core's pipes are held, or none can be made
+  kUnsupported,  // the kernel, or the file system, lacks it
+  kMapFailed,
+};
+inline constexpr size_t kSendFallbackCount = 4;
+absl::string_view SendFallbackName(SendFallback reason);
+
+// The rule behind kAuto, for a range with `bytes_left` of which the next chunk is (not) resident.
+// Returns kSendfile or kCopy.
+SendPath ChooseSendPath(int64_t bytes_left, bool resident);
+// Up to here kAuto copies without asking for residency.
+extern const int64_t kCopyBytesMax;
+
+struct SenderOptions {
+  size_t pipes_max = 16;
+  int64_t pipe_bytes = 1 << 20;         // /proc/sys/fs/pipe-max-size is 1 MiB by default
+  int64_t chunk_bytes = 512 << 10;      // handed to sendfile or mapped at a time
+  int64_t read_bytes = 256 << 10;       // read into a buffer at a time
+  int64_t yield_after_bytes = 1 << 20;  // then others have their turn
+  // How far ahead of a reader of cold data must be resident before it counts as hot again: more
+  // than the kernel's read-ahead, which is 128 KiB by default and 8 MiB on some cloud disks.
+  int64_t cold_probe_bytes = 16 << 20;
+};
+
+struct SenderCounters {
+  std::array<uint64_t, kSendPathCount> bytes = {};          // by SendPath; kAuto's stays 0
+  std::array<uint64_t, kSendFallbackCount> fallbacks = {};  // chunks, by SendFallback
+  uint64_t span_bytes = 0;
+  uint64_t cold_reads = 0;    // ring reads of what was not in the page cache
+  uint64_t socket_waits = 0;  // the socket was full
+};
+
+class Sender {
+ public:
+  Sender(Backend& backend, BufferPool& buffers, const SenderOptions& options);
+  Sender(const Sender&) = delete;
+  Sender& operator=(const Sender&) = delete;
+
+  // Sends all of `spans` (which it changes). `more`: further bytes follow at once.
+  // DeadlineExceeded; else what the socket says (Unavailable: the peer is gone).
+  task::Task<absl::Status> SendSpans(int socket, std::span<iovec> spans, bool more,
+                                     base::Nanos deadline);
+  // Sends `bytes` of `file` from `position`. DataLoss where the file ends before, or a read fails.
+  task::Task<absl::Status> SendFileRange(int socket, int file, int64_t position, int64_t bytes,
+                                         SendPath path, base::Nanos deadline);
+
+  const SenderCounters& counters() const { return counters_; }
+
+ private:
+  struct Range {
+    int socket;
+    int file;
+    int64_t position;
+    int64_t left;
+    base::Nanos deadline;
+    int64_t since_yield = 0;
+  };
+
+  // Each moves range.position by what it sent, at least one byte unless it fails.
+  task::Task<absl::Status> SendfileChunk(Range& range, int64_t bytes);
+  task::Task<absl::Status> MappedChunk(Range& range, int64_t bytes, bool zero_copy);
+  task::Task<absl::Status> SpliceChunk(Range& range);
+  task::Task<absl::Status> CopyChunk(Range& range);
+  task::Task<absl::Status> ColdChunk(Range& range);
+  task::Task<absl::Status> DrainPipe(Range& range, PipePool::Lease& pipe);
+  task::Task<absl::Status> WaitWritable(int socket, base::Nanos deadline);
+
+  bool Hot(const Range& range, int64_t bytes);
+  void NoteCold(int file, int64_t from, int64_t to);
+  SendPath PathOfNextChunk(const Range& range, SendPath asked, int64_t chunk);
+  bool CopyAtOnce(Range& range);
+  void Sent(Range& range, SendPath path, int64_t bytes);
+  void CountFallback(SendFallback reason) { ++counters_.fallbacks[static_cast<size_t>(reason)]; }
+  absl::Status SocketError(int socket, int64_t result);
+
+  // Where a cold read ended; a reader of old data goes on from there.
+  struct ColdEnd {
+    int file = -1;
+    int64_t position = 0;
+  };
+
+  Backend& backend_;
+  BufferPool& buffers_;
+  SenderOptions options_;
+  PipePool pipes_;
+  SenderCounters counters_;
+  std::array<ColdEnd, 32> cold_ends_;
+  size_t cold_ends_next_ = 0;
+};
+
+}  // namespace ringtail::io
