@@ -72,12 +72,19 @@ struct BrokerCounters {
 
 class Broker;
 
+// What a topic gets where its creator says nothing.
+struct TopicDefaults {
+  uint32_t partitions = 1;
+  bool auto_create = false;  // a Kafka client that asks for an unknown topic makes it
+};
+
 // What all brokers of a process know; made before the cores start, not changed afterwards.
 struct BrokerGroup {
   std::string data_directory;
   std::vector<Broker*> brokers;  // by core
   Catalog* catalog = nullptr;    // core 0 alone calls it
   bool opened_clean = false;     // the last run stopped cleanly
+  TopicDefaults topic_defaults;
 };
 
 class Broker {
@@ -87,6 +94,7 @@ class Broker {
   core::Core& core() { return core_; }
   const ImagePtr& image() const { return image_; }
   const BrokerCounters& counters() const { return counters_; }
+  const TopicDefaults& topic_defaults() const { return group_.topic_defaults; }
   log::LogEnvironment& log_environment() { return log_environment_; }
   partition::PartitionMap& partitions() { return partitions_; }
   // The core of a partition that this broker leads.

@@ -59,6 +59,7 @@ struct Process::CoreThread {
 Process::Process(ProcessOptions options)
     : options_(std::move(options)), group_(static_cast<uint32_t>(options_.cpus.size())) {
   brokers_.data_directory = options_.data_directory;
+  brokers_.topic_defaults = options_.topic_defaults;
   brokers_.brokers.resize(options_.cpus.size());
   endpoints_.advertise_cores = options_.advertise_cores;
   endpoints_.host =

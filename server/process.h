@@ -33,6 +33,7 @@ struct ProcessOptions {
   core::CoreOptions core;
   io::UringOptions uring;
   CoreServerOptions server;
+  TopicDefaults topic_defaults;
   native::SessionOptions native;
 };
 

@@ -59,8 +59,10 @@ class ProducerState {
 
   // `batch` comes from a producer; its offsets are not assigned yet.
   ProducerVerdict Check(const log::BatchHeader& batch) const;
-  // `batch` has its offsets. Batches without a producer id are ignored.
+  // `batch` has its offsets. Batches without a producer id are ignored. A request with several
+  // batches of one producer is checked and updated batch by batch.
   void Update(const log::BatchHeader& batch);
+  // `end` = the log's written_end.
   void CommitTo(base::Offset end);
   void TruncateTo(base::Offset end);
   void Clear();

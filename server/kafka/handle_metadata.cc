@@ -57,9 +57,24 @@ void Session::FillTopic(const server::TopicImage& topic, Arena& arena,
   }
 }
 
+task::Task<void> Session::CreateMissing(const MetadataRequest& request) {
+  if (!broker_.topic_defaults().auto_create || !request.allow_auto_topic_creation ||
+      !request.topics.has_value()) {
+    co_return;
+  }
+  for (const MetadataRequest::MetadataRequestTopic& wanted : *request.topics) {
+    const std::string name(wanted.name.value_or(""));
+    if (!wanted.topic_id.IsZero() || broker_.image()->FindByName(name) != nullptr) continue;
+    // Whether it worked, or another one was quicker, is seen in the catalog.
+    co_await broker_.CreateTopic(
+        {.name = name, .partitions = broker_.topic_defaults().partitions});
+  }
+}
+
 task::Task<void> Session::HandleMetadata(Call* call) {
   MetadataRequest request;
   if (!DecodeBody(call, &request)) co_return;
+  co_await CreateMissing(request);
   Arena& arena = call->arena;
   const server::ImagePtr image = broker_.image();
   MetadataResponse response;

@@ -46,6 +46,7 @@ task::Task<void> Session::CreateOne(Call* call, const CreateTopicsRequest::Creat
     co_return;
   }
   server::CreateTopicProposal proposal{.name = std::string(wanted.name),
+                                       .partitions = broker_.topic_defaults().partitions,
                                        .validate_only = validate_only};
   if (wanted.num_partitions > 0) {
     proposal.partitions = static_cast<uint32_t>(wanted.num_partitions);

@@ -87,6 +87,8 @@ class Session : public server::Session {
   // By id where the version has one, else by name. kNone and the topic, or the error.
   base::Error FindTopic(absl::string_view name, const base::Uuid& id, bool by_id,
                         const server::TopicImage** topic) const;
+  // Makes the unknown topics that the request names, where the broker is configured to.
+  task::Task<void> CreateMissing(const MetadataRequest& request);
   void AddBrokers(Arena& arena, Array<MetadataResponse::MetadataResponseBroker>* brokers) const;
   void FillTopic(const server::TopicImage& topic, Arena& arena,
                  MetadataResponse::MetadataResponseTopic* out) const;

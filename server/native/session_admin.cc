@@ -13,7 +13,6 @@ using server::ProposalResult;
 
 namespace {
 
-constexpr uint32_t kPartitionsDefault = 1;
 constexpr int32_t kProducerEpochMax = INT16_MAX - 1;
 
 void SetBytes(const base::Uuid& id, std::string* out) {
@@ -144,7 +143,8 @@ task::Task<void> Session::HandleCreateTopic(Scratch* scratch) {
   }
   server::CreateTopicProposal proposal{
       .name = request.name(),
-      .partitions = request.partitions() == 0 ? kPartitionsDefault : request.partitions(),
+      .partitions = request.partitions() == 0 ? broker_.topic_defaults().partitions
+                                              : request.partitions(),
       .validate_only = request.validate_only()};
   for (const auto& entry : request.configs()) proposal.configs[entry.name()] = entry.value();
   const uint32_t partitions = proposal.partitions;

@@ -1,0 +1,233 @@
+#include "engine/partition/producer_state.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "engine/base/check.h"
+#include "engine/base/crc32c.h"
+#include "engine/base/endian.h"
+
+namespace ringtail::partition {
+namespace {
+
+constexpr size_t kBatchesKept = 5;  // as in Kafka: max.in.flight.requests.per.connection's limit
+
+// Kafka's ProducerSnapshot, version 1, big endian: the CRC covers all that follows it.
+constexpr int16_t kSnapshotVersion = 1;
+constexpr size_t kVersionAt = 0;  // int16
+constexpr size_t kCrcAt = 2;      // uint32
+constexpr size_t kCountAt = 6;    // int32
+constexpr size_t kEntriesAt = 10;
+constexpr size_t kProducerIdAt = 0;         // int64
+constexpr size_t kEpochAt = 8;              // int16
+constexpr size_t kLastSequenceAt = 10;      // int32
+constexpr size_t kLastOffsetAt = 14;        // int64
+constexpr size_t kOffsetDeltaAt = 22;       // int32: last offset - first offset of the last batch
+constexpr size_t kTimestampAt = 26;         // int64
+constexpr size_t kCoordinatorEpochAt = 34;  // int32
+constexpr size_t kTransactionStartAt = 38;  // int64: -1 if none is open
+constexpr size_t kEntryBytes = 46;
+static_assert(kTransactionStartAt + sizeof(int64_t) == kEntryBytes);
+
+int32_t NextSequence(int32_t last) {
+  return last == std::numeric_limits<int32_t>::max() ? 0 : last + 1;
+}
+
+// `delta` sequences before `last`; they run from 0 to INT32_MAX and start again.
+int32_t SequenceBefore(int32_t last, int32_t delta) {
+  if (last >= delta) return last - delta;
+  return static_cast<int32_t>(int64_t{last} - delta + (int64_t{1} << 31));
+}
+
+}  // namespace
+
+ProducerVerdict ProducerState::Check(const log::BatchHeader& batch) const {
+  ProducerVerdict verdict;
+  if (!batch.has_producer()) {
+    verdict.check = ProducerCheck::kNoProducer;
+    return verdict;
+  }
+  if (batch.producer_epoch() < 0 || batch.base_sequence() < 0) {
+    verdict.check = ProducerCheck::kInvalid;
+    return verdict;
+  }
+  const auto found = producers_.find(batch.producer_id());
+  if (found == producers_.end()) {
+    // Whatever its sequence: its past may have expired.
+    if (producers_.size() >= options_.producers_max) verdict.check = ProducerCheck::kTooMany;
+    return verdict;
+  }
+  const Batch& last = found->second.batches.back();
+  if (batch.producer_epoch() < last.epoch) {
+    verdict.check = ProducerCheck::kFenced;
+    return verdict;
+  }
+  if (batch.producer_epoch() > last.epoch) {
+    verdict.expected_sequence = 0;
+    if (batch.base_sequence() != 0) verdict.check = ProducerCheck::kOutOfOrder;
+    return verdict;
+  }
+  for (const Batch& known : found->second.batches) {
+    if (known.epoch != last.epoch || known.first_sequence != batch.base_sequence() ||
+        known.last_sequence != batch.last_sequence()) {
+      continue;
+    }
+    verdict.check = ProducerCheck::kDuplicate;
+    verdict.base_offset = known.base_offset;
+    verdict.end_offset = known.last_offset + 1;
+    verdict.timestamp_ms = known.timestamp_ms;
+    return verdict;
+  }
+  verdict.expected_sequence = NextSequence(last.last_sequence);
+  if (batch.base_sequence() != verdict.expected_sequence) {
+    verdict.check = ProducerCheck::kOutOfOrder;
+  }
+  return verdict;
+}
+
+void ProducerState::Update(const log::BatchHeader& batch) {
+  if (!batch.has_producer()) return;
+  Producer& producer = producers_[batch.producer_id()];
+  Batch added;
+  added.epoch = batch.producer_epoch();
+  added.base_offset = batch.base_offset();
+  added.last_offset = batch.last_offset();
+  added.timestamp_ms = batch.max_timestamp_ms();
+  if (batch.control()) {
+    // A marker ends the transaction; it has no sequence, but may carry a new epoch.
+    producer.transaction_first_offset = -1;
+    if (!producer.batches.empty() && producer.batches.back().epoch == added.epoch) return;
+  } else {
+    added.first_sequence = batch.base_sequence();
+    added.last_sequence = batch.last_sequence();
+    if (batch.transactional() && producer.transaction_first_offset < 0) {
+      producer.transaction_first_offset = added.base_offset.value();
+    }
+  }
+  producer.batches.push_back(added);
+  TrimBatches(producer, committed_end_);
+}
+
+void ProducerState::TrimBatches(Producer& producer, base::Offset committed_end) {
+  std::vector<Batch>& batches = producer.batches;
+  const auto committed = std::find_if(batches.begin(), batches.end(), [&](const Batch& batch) {
+    return batch.base_offset >= committed_end;
+  });
+  const size_t count = static_cast<size_t>(committed - batches.begin());
+  if (count == 0) return;
+  const int16_t epoch = batches[count - 1].epoch;
+  size_t first = count > kBatchesKept ? count - kBatchesKept : 0;
+  while (batches[first].epoch != epoch) ++first;
+  batches.erase(batches.begin(), batches.begin() + static_cast<ptrdiff_t>(first));
+}
+
+void ProducerState::CommitTo(base::Offset end) { committed_end_ = std::max(committed_end_, end); }
+
+void ProducerState::TruncateTo(base::Offset end) {
+  committed_end_ = std::min(committed_end_, end);
+  for (auto it = producers_.begin(); it != producers_.end();) {
+    Producer& producer = it->second;
+    while (!producer.batches.empty() && producer.batches.back().base_offset >= end) {
+      producer.batches.pop_back();
+    }
+    if (producer.transaction_first_offset >= end.value()) producer.transaction_first_offset = -1;
+    if (producer.batches.empty()) {
+      producers_.erase(it++);
+    } else {
+      ++it;
+    }
+  }
+}
+
+void ProducerState::Clear() {
+  producers_.clear();
+  committed_end_ = base::Offset(0);
+}
+
+size_t ProducerState::Expire(int64_t now_ms) {
+  size_t expired = 0;
+  for (auto it = producers_.begin(); it != producers_.end();) {
+    const Producer& producer = it->second;
+    const bool old = now_ms - producer.batches.back().timestamp_ms >= options_.expiration_ms;
+    if (old && producer.transaction_first_offset < 0) {
+      producers_.erase(it++);
+      ++expired;
+    } else {
+      ++it;
+    }
+  }
+  return expired;
+}
+
+std::string ProducerState::EncodeSnapshot() const {
+  std::vector<int64_t> ids;
+  for (const auto& [id, producer] : producers_) ids.push_back(id);
+  std::sort(ids.begin(), ids.end());
+  std::string bytes(kEntriesAt + ids.size() * kEntryBytes, '\0');
+  auto* at = reinterpret_cast<uint8_t*>(bytes.data());
+  base::StoreBe<int16_t>(at + kVersionAt, kSnapshotVersion);
+  base::StoreBe<int32_t>(at + kCountAt, static_cast<int32_t>(ids.size()));
+  uint8_t* entry = at + kEntriesAt;
+  for (const int64_t id : ids) {
+    const Producer& producer = producers_.at(id);
+    const Batch& last = producer.batches.back();
+    const bool has_data = last.last_sequence >= 0;
+    base::StoreBe<int64_t>(entry + kProducerIdAt, id);
+    base::StoreBe<int16_t>(entry + kEpochAt, last.epoch);
+    base::StoreBe<int32_t>(entry + kLastSequenceAt, last.last_sequence);
+    base::StoreBe<int64_t>(entry + kLastOffsetAt, has_data ? last.last_offset.value() : -1);
+    base::StoreBe<int32_t>(entry + kOffsetDeltaAt,
+                           static_cast<int32_t>(last.last_offset - last.base_offset));
+    base::StoreBe<int64_t>(entry + kTimestampAt, last.timestamp_ms);
+    base::StoreBe<int32_t>(entry + kCoordinatorEpochAt, producer.coordinator_epoch);
+    base::StoreBe<int64_t>(entry + kTransactionStartAt, producer.transaction_first_offset);
+    entry += kEntryBytes;
+  }
+  const base::ByteView covered = base::AsBytes(bytes).subspan(kCountAt);
+  base::StoreBe<uint32_t>(at + kCrcAt, base::Crc32c(covered));
+  return bytes;
+}
+
+absl::Status ProducerState::DecodeSnapshot(base::ByteView bytes) {
+  if (bytes.size() < kEntriesAt ||
+      base::LoadBe<int16_t>(bytes.data() + kVersionAt) != kSnapshotVersion) {
+    return absl::DataLossError("producer snapshot: not version 1");
+  }
+  if (base::LoadBe<uint32_t>(bytes.data() + kCrcAt) != base::Crc32c(bytes.subspan(kCountAt))) {
+    return absl::DataLossError("producer snapshot: bad checksum");
+  }
+  const int32_t count = base::LoadBe<int32_t>(bytes.data() + kCountAt);
+  if (count < 0 || bytes.size() - kEntriesAt != static_cast<size_t>(count) * kEntryBytes) {
+    return absl::DataLossError("producer snapshot: count and length do not agree");
+  }
+  absl::flat_hash_map<int64_t, Producer> producers;
+  base::Offset end;
+  const uint8_t* entry = bytes.data() + kEntriesAt;
+  for (int32_t i = 0; i < count; ++i, entry += kEntryBytes) {
+    const int32_t delta = base::LoadBe<int32_t>(entry + kOffsetDeltaAt);
+    const int64_t last_offset = base::LoadBe<int64_t>(entry + kLastOffsetAt);
+    const int64_t id = base::LoadBe<int64_t>(entry + kProducerIdAt);
+    if (id < 0 || delta < 0) return absl::DataLossError("producer snapshot: bad entry");
+    Batch last;
+    last.epoch = base::LoadBe<int16_t>(entry + kEpochAt);
+    last.last_sequence = base::LoadBe<int32_t>(entry + kLastSequenceAt);
+    if (last.last_sequence >= 0) {
+      if (last_offset < delta) return absl::DataLossError("producer snapshot: bad offsets");
+      last.first_sequence = SequenceBefore(last.last_sequence, delta);
+      last.last_offset = base::Offset(last_offset);
+      last.base_offset = last.last_offset - delta;
+    }
+    last.timestamp_ms = base::LoadBe<int64_t>(entry + kTimestampAt);
+    Producer& producer = producers[id];
+    producer.batches = {last};
+    producer.coordinator_epoch = base::LoadBe<int32_t>(entry + kCoordinatorEpochAt);
+    producer.transaction_first_offset = base::LoadBe<int64_t>(entry + kTransactionStartAt);
+    end = std::max(end, last.last_offset + 1);
+  }
+  producers_ = std::move(producers);
+  committed_end_ = end;
+  return absl::OkStatus();
+}
+
+}  // namespace ringtail::partition

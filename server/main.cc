@@ -1,0 +1,114 @@
+// ringtaild: the broker. This thread is the control thread: it reads the configuration, starts the
+// cores, answers the admin pages, waits for a signal, and stops the cores.
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/debugging/failure_signal_handler.h"
+#include "absl/debugging/symbolize.h"
+#include "absl/strings/str_cat.h"
+#include "engine/base/logging.h"
+#include "engine/base/result.h"
+#include "server/admin/admin_server.h"
+#include "server/config.h"
+#include "server/host.h"
+#include "server/process.h"
+#include "server/process_snapshots.h"
+
+namespace ringtail::server {
+namespace {
+
+constexpr int kExitUsage = 2;
+
+// Blocked in every thread; read by the control thread alone.
+int BlockSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT}) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  return signalfd(-1, &signals, SFD_CLOEXEC);
+}
+
+// The broker takes all the descriptors that it may have; returns how many.
+size_t RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) getrlimit(RLIMIT_NOFILE, &limit);
+  return static_cast<size_t>(limit.rlim_cur);
+}
+
+int WaitForSignal(int signal_fd) {
+  signalfd_siginfo info{};
+  while (read(signal_fd, &info, sizeof(info)) != sizeof(info)) {
+  }
+  return static_cast<int>(info.ssi_signo);
+}
+
+absl::Status Serve(const Config& config, int signal_fd) {
+  RT_RETURN_IF_ERROR(MakeDataDirectory(config.data_dir));
+  RT_ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(config.data_dir));
+  ProcessOptions options = ToProcessOptions(config, RaiseDescriptorLimit());
+  ProcessSnapshots snapshots(config);
+  RT_ASSIGN_OR_RETURN(const std::unique_ptr<AdminServer> admin,
+                      AdminServer::Start(config.admin_listen, config.admin_port, snapshots));
+  RT_ASSIGN_OR_RETURN(const std::unique_ptr<Process> process, Process::Start(std::move(options)));
+  snapshots.SetServing(process.get());
+  if (!config.ports_file.empty()) {
+    const absl::Status written =
+        WritePortsFile(config.ports_file, process->endpoints(), admin->port());
+    if (!written.ok()) RT_LOG(kError, "{}", written.message());
+  }
+  const CorePorts& shared = process->endpoints().shared;
+  RT_LOG(kInfo, "serving {} on {}: kafka {}, native {}, admin {}; {} cores", config.data_dir,
+         config.listen, shared.kafka, shared.native, admin->port(), process->core_count());
+  NotifyServiceManager("READY=1");
+  const int signal = WaitForSignal(signal_fd);
+  RT_LOG(kInfo, "{}: stopping", signal == SIGINT ? "interrupted" : "asked to stop");
+  NotifyServiceManager("STOPPING=1");
+  snapshots.SetStopping();
+  const absl::Status stopped = process->Stop();
+  admin->Stop();
+  if (absl::IsDeadlineExceeded(stopped)) {
+    // Threads may be stuck in the kernel: nothing can be torn down in order.
+    RT_LOG(kError, "{}", stopped.message());
+    base::FlushLogs();
+    _exit(1);
+  }
+  return stopped;
+}
+
+int Main(int argc, char** argv) {
+  absl::InitializeSymbolizer(argv[0]);
+  absl::InstallFailureSignalHandler({});
+  const int signal_fd = BlockSignals();
+  const absl::StatusOr<LoadedConfig> loaded = LoadConfig(argc, argv);
+  if (!loaded.ok()) {
+    std::fprintf(stderr, "ringtaild: %s\n", std::string(loaded.status().message()).c_str());
+    return kExitUsage;
+  }
+  if (!loaded->print.empty()) {
+    std::printf("%s", loaded->print.c_str());
+    return 0;
+  }
+  base::StartLogging({.level = loaded->config.log_level, .json = loaded->config.log_json});
+  RT_LOG(kInfo, "ringtaild {}", VersionWithBuildId());
+  const absl::Status served = Serve(loaded->config, signal_fd);
+  if (!served.ok()) RT_LOG(kError, "{}", served.message());
+  if (served.ok()) RT_LOG(kInfo, "stopped");
+  base::FlushLogs();
+  return served.ok() ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace ringtail::server
+
+int main(int argc, char** argv) { return ringtail::server::Main(argc, argv); }
