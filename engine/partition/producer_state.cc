@@ -4,7 +4,6 @@
 #include <limits>
 #include <utility>
 
-#include "engine/base/check.h"
 #include "engine/base/crc32c.h"
 #include "engine/base/endian.h"
 
