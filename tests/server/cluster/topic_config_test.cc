@@ -1,0 +1,103 @@
+#include "server/cluster/topic_config.h"
+
+#include "absl/strings/match.h"
+#include "gtest/gtest.h"
+
+namespace ringtail::server {
+namespace {
+
+using Entries = std::map<std::string, std::string>;
+
+std::string RefusalOf(const std::string& name, const std::string& value) {
+  const auto parsed = ParseTopicConfig({{name, value}});
+  EXPECT_FALSE(parsed.ok()) << name << "=" << value << " was taken";
+  return std::string(parsed.status().message());
+}
+
+TEST(TopicConfigTest, EveryDefaultIsWhatParsingItGives) {
+  Entries all;
+  for (const TopicConfigEntry& entry : ListTopicConfig({})) {
+    EXPECT_TRUE(entry.is_default) << entry.name;
+    all[entry.name] = entry.value;
+  }
+  const auto spelled_out = ParseTopicConfig(all);
+  const auto defaults = ParseTopicConfig({});
+  ASSERT_TRUE(spelled_out.ok()) << spelled_out.status();
+  ASSERT_TRUE(defaults.ok());
+  EXPECT_EQ(spelled_out->segment_bytes, defaults->segment_bytes);
+  EXPECT_EQ(spelled_out->segment_ms, defaults->segment_ms);
+  EXPECT_EQ(spelled_out->max_message_bytes, defaults->max_message_bytes);
+  EXPECT_EQ(spelled_out->index_interval_bytes, defaults->index_interval_bytes);
+  EXPECT_EQ(spelled_out->segment_index_bytes, defaults->segment_index_bytes);
+  EXPECT_EQ(spelled_out->log_append_time, defaults->log_append_time);
+  EXPECT_EQ(spelled_out->min_insync_replicas, defaults->min_insync_replicas);
+}
+
+TEST(TopicConfigTest, TakesValuesAtTheEndsOfTheirRange) {
+  const auto low = ParseTopicConfig({{"segment.bytes", "16384"},
+                                     {"max.message.bytes", "61"},
+                                     {"segment.ms", "1"},
+                                     {"segment.index.bytes", "1024"},
+                                     {"index.interval.bytes", "0"}});
+  ASSERT_TRUE(low.ok()) << low.status();
+  EXPECT_EQ(low->segment_bytes, 16384);
+  EXPECT_EQ(low->max_message_bytes, 61);
+  const auto high = ParseTopicConfig({{"segment.bytes", "2147483647"},
+                                      {"max.message.bytes", "104857600"},
+                                      {"segment.ms", "9223372036854775807"},
+                                      {"index.interval.bytes", "2147483647"}});
+  ASSERT_TRUE(high.ok()) << high.status();
+  EXPECT_EQ(high->segment_bytes, INT32_MAX);
+  EXPECT_EQ(high->segment_ms, INT64_MAX);
+}
+
+TEST(TopicConfigTest, RefusesWhatIsOutOfRangeOrNoNumber) {
+  for (const char* value : {"16383", "2147483648", "", "abc", "1e6", "0x10000",
+                            "99999999999999999999", "65536 bytes", "-1"}) {
+    const std::string why = RefusalOf("segment.bytes", value);
+    EXPECT_TRUE(absl::StrContains(why, "segment.bytes")) << why;
+    EXPECT_TRUE(absl::StrContains(why, "16384")) << "names the range: " << why;
+  }
+  RefusalOf("min.insync.replicas", "2");
+  RefusalOf("max.message.bytes", "104857601");
+  RefusalOf("message.timestamp.type", "createtime");
+}
+
+TEST(TopicConfigTest, RefusesWhatWouldHaveNoEffect) {
+  EXPECT_TRUE(absl::StrContains(RefusalOf("cleanup.policy", "compact"), "delete"));
+  EXPECT_TRUE(absl::StrContains(RefusalOf("compression.type", "zstd"), "producer"));
+  RefusalOf("retention.ms", "604800000");
+  RefusalOf("retention.bytes", "1");
+  const std::string unknown = RefusalOf("flush.ms", "1");
+  EXPECT_TRUE(absl::StrContains(unknown, "flush.ms")) << unknown;
+  EXPECT_TRUE(absl::StrContains(unknown, "segment.bytes")) << "says what is known: " << unknown;
+}
+
+TEST(TopicConfigTest, ListsWhatWasSetAsSet) {
+  const auto list = ListTopicConfig({{"message.timestamp.type", "LogAppendTime"}});
+  for (const TopicConfigEntry& entry : list) {
+    EXPECT_EQ(entry.is_default, entry.name != "message.timestamp.type") << entry.name;
+    if (!entry.is_default) EXPECT_EQ(entry.value, "LogAppendTime");
+  }
+  EXPECT_TRUE(ParseTopicConfig({{"message.timestamp.type", "LogAppendTime"}})->log_append_time);
+}
+
+TEST(TopicConfigTest, TopicNamesFollowKafkasRule) {
+  for (const std::string& name :
+       {std::string("a"), std::string("A.b_c-9"), std::string("..."), std::string("__offsets"),
+        std::string("-"), std::string(249, 'x')}) {
+    EXPECT_TRUE(ValidateTopicName(name).ok()) << name;
+  }
+  for (const std::string& name :
+       {std::string(), std::string("."), std::string(".."), std::string(250, 'x'),
+        std::string("a/b"), std::string("a b"), std::string("../a"), std::string("\xc3\xa9"),
+        std::string("a\0b", 3), std::string("a\n")}) {
+    const absl::Status status = ValidateTopicName(name);
+    EXPECT_FALSE(status.ok()) << name;
+    // Bytes that nobody vouched for do not go into logs.
+    for (const char c : status.message()) EXPECT_GE(c, ' ');
+  }
+}
+
+}  // namespace
+}  // namespace ringtail::server
