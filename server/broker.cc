@@ -145,8 +145,8 @@ task::Task<void> Broker::ListOffsets(std::span<OffsetItem> items) {
 
 task::Task<ProposalResult> Broker::CreateTopic(CreateTopicProposal proposal) {
   Catalog* catalog = group_.catalog;
-  co_return co_await core::CallOn(
-      base::CoreId(0), [catalog, &proposal] { return catalog->CreateTopic(proposal); });
+  co_return co_await core::CallOn(base::CoreId(0),
+                                  [catalog, &proposal] { return catalog->CreateTopic(proposal); });
 }
 
 task::Task<ProposalResult> Broker::DeleteTopic(base::Uuid topic_id) {
@@ -183,9 +183,8 @@ task::Task<std::vector<PartitionStatus>> Broker::DescribeTopic(base::Uuid topic_
   for (uint32_t core = 0; core < core_.group().count(); ++core) {
     Broker* owner = group_.brokers[core];
     auto status = co_await core::CallOn(
-        base::CoreId(core), [owner]() -> task::Task<std::vector<PartitionStatus>> {
-          co_return owner->LocalStatus();
-        });
+        base::CoreId(core),
+        [owner]() -> task::Task<std::vector<PartitionStatus>> { co_return owner->LocalStatus(); });
     for (PartitionStatus& each : status) {
       if (each.id.topic_id == topic_id) all.push_back(std::move(each));
     }

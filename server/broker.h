@@ -1,6 +1,6 @@
 // What the front ends of one core ask: produce, fetch, offsets, topics. The only layer that maps a
-// partition to its core: a request is split by owner core, runs there, and its results are filled in
-// here. One Broker per core; a peer's is reached by core::CallOn alone.
+// partition to its core: a request is split by owner core, runs there, and its results are filled
+// in here. One Broker per core; a peer's is reached by core::CallOn alone.
 #pragma once
 
 #include <cstdint>

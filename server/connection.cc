@@ -42,15 +42,16 @@ void Connection::Drain() {
 }
 
 void Connection::LogEnd(const absl::Status& why) {
-  if (why.ok() || aborted_) return;
+  // Cancelled: its session has already said why.
+  if (why.ok() || aborted_ || absl::IsCancelled(why)) return;
   RT_LOG_EVERY(1, kInfo, "connection {} ({}): closed: {}", peer_, session_->client_id(),
                why.message());
 }
 
 task::Task<void> Connection::Run() {
-  reader_ = std::make_unique<FrameReader>(environment_.core, socket_, *session_,
-                                          environment_.limits.frames, budget_,
-                                          environment_.core_budget);
+  reader_ =
+      std::make_unique<FrameReader>(environment_.core, socket_, *session_,
+                                    environment_.limits.frames, budget_, environment_.core_budget);
   task::Spawn("connection reader", ReadLoop());
   co_await WriteLoop();
   Abort();

@@ -1,12 +1,13 @@
-// One client connection, on the core that accepted it. A reader cuts frames and starts a task for each;
-// a writer sends the replies in request order, as many as are ready in one go.
+// One client connection, on the core that accepted it. A reader cuts frames and starts a task for
+// each; a writer sends the replies in request order, as many as are ready in one go.
 //
-//   socket -> FrameReader -> Session::Handle (a task per request) -> Exchange::reply -> writer -> socket
+//   socket -> FrameReader -> Session::Handle (a task per request) -> Exchange::reply -> writer ->
+//   socket
 //
 // What a request can cost is bounded: its frame is charged to the connection's and the core's byte
-// budget until its reply has been made, and at most `exchanges_max` wait for their turn. A peer that
-// stops reading is closed after the send timeout; a request past its deadline is answered so, while
-// its task lives on until nothing refers to its frame.
+// budget until its reply has been made, and at most `exchanges_max` wait for their turn. A peer
+// that stops reading is closed after the send timeout; a request past its deadline is answered so,
+// while its task lives on until nothing refers to its frame.
 #pragma once
 
 #include <cstdint>
@@ -125,7 +126,7 @@ class Connection : public task::ListNode {
 
   task::IntrusiveList<Exchange> queue_;  // not yet sent, in request order
   size_t queued_ = 0;
-  size_t running_ = 0;  // tasks of exchanges that have not ended
+  size_t running_ = 0;                                // tasks of exchanges that have not ended
   std::vector<std::unique_ptr<Exchange>> exchanges_;  // all
   std::vector<Exchange*> spare_;
   std::vector<Exchange*> sending_;

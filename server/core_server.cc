@@ -58,9 +58,10 @@ task::Task<void> CoreServer::AcceptLoop(ListeningSocket socket) {
     if (fd < 0) continue;  // the peer gave up before it was accepted
     if (connection_count_ >= options_.connections_max) {
       ++counters_.refused;
-      RT_LOG_EVERY(10, kWarn, "core {}: {} connections, a further one from {} is refused; see "
-                   "--connections_max", core_.id().value(), connection_count_,
-                   core_.io().PeerName(fd));
+      RT_LOG_EVERY(10, kWarn,
+                   "core {}: {} connections, a further one from {} is refused; see "
+                   "--connections_max",
+                   core_.id().value(), connection_count_, core_.io().PeerName(fd));
       core_.io().CloseInline(fd);
       continue;
     }
@@ -76,11 +77,9 @@ task::Task<void> CoreServer::AcceptLoop(ListeningSocket socket) {
 task::Task<void> CoreServer::Serve(int fd, ListenerKind kind) {
   core_.io().SetNoDelay(fd);
   {
-    Connection connection({.core = core_,
-                           .sender = sender_,
-                           .core_budget = budget_,
-                           .limits = options_.connection},
-                          fd, kind, core_.io().PeerName(fd));
+    Connection connection(
+        {.core = core_, .sender = sender_, .core_budget = budget_, .limits = options_.connection},
+        fd, kind, core_.io().PeerName(fd));
     connection.SetSession(factory_(kind, broker_));
     connections_.PushBack(connection);
     if (stopping_) connection.Drain();

@@ -25,8 +25,8 @@ struct CoreServerOptions {
 
 struct ListenerCounters {
   uint64_t accepted = 0;
-  uint64_t refused = 0;         // over connections_max
-  uint64_t accept_failures = 0; // out of descriptors or memory
+  uint64_t refused = 0;          // over connections_max
+  uint64_t accept_failures = 0;  // out of descriptors or memory
 };
 
 class CoreServer {

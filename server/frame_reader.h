@@ -69,8 +69,8 @@ class FrameReader {
   // InvalidArgument: not this protocol. DeadlineExceeded: idle or too slow. Unavailable: the
   // connection broke, or ended inside a frame.
   task::Task<absl::StatusOr<Frame>> Next();
-  // Gives back what is lent by the backend (keeping a copy of unread bytes). To be called before the
-  // caller waits for anything but Next().
+  // Gives back what is lent by the backend (keeping a copy of unread bytes). To be called before
+  // the caller waits for anything but Next().
   void ReleaseLent();
 
   uint64_t bytes_received() const { return bytes_received_; }

@@ -1,5 +1,6 @@
-// What the program does with the host it runs on, beside serving: its lock on the data directory, the
-// ports file, the service manager, its version. All on the control thread, before or after serving.
+// What the program does with the host it runs on, beside serving: its lock on the data directory,
+// the ports file, the service manager, its version. All on the control thread, before or after
+// serving.
 #pragma once
 
 #include <cstdint>

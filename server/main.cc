@@ -14,13 +14,13 @@
 #include "absl/debugging/failure_signal_handler.h"
 #include "absl/debugging/symbolize.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/check.h"
 #include "engine/base/logging.h"
 #include "engine/base/result.h"
-#include "server/admin/admin_server.h"
 #include "server/config.h"
 #include "server/host.h"
 #include "server/process.h"
-#include "server/process_snapshots.h"
+#include "server/process_options.h"
 
 namespace ringtail::server {
 namespace {
@@ -53,30 +53,24 @@ int WaitForSignal(int signal_fd) {
   return static_cast<int>(info.ssi_signo);
 }
 
-absl::Status Serve(const Config& config, int signal_fd) {
-  RT_RETURN_IF_ERROR(MakeDataDirectory(config.data_dir));
-  RT_ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(config.data_dir));
-  ProcessOptions options = ToProcessOptions(config, RaiseDescriptorLimit());
-  ProcessSnapshots snapshots(config);
-  RT_ASSIGN_OR_RETURN(const std::unique_ptr<AdminServer> admin,
-                      AdminServer::Start(config.admin_listen, config.admin_port, snapshots));
-  RT_ASSIGN_OR_RETURN(const std::unique_ptr<Process> process, Process::Start(std::move(options)));
-  snapshots.SetServing(process.get());
-  if (!config.ports_file.empty()) {
-    const absl::Status written =
-        WritePortsFile(config.ports_file, process->endpoints(), admin->port());
+absl::Status Serve(const LoadedConfig& loaded, int signal_fd) {
+  const Config& config = loaded.config;
+  RT_RETURN_IF_ERROR(MakeDataDirectory(config.data_dir()));
+  RT_ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(config.data_dir()));
+  RT_ASSIGN_OR_RETURN(const std::unique_ptr<Process> process,
+                      Process::Start(ToProcessOptions(loaded, RaiseDescriptorLimit())));
+  if (!config.ports_file().empty()) {
+    const absl::Status written = WritePortsFile(config.ports_file(), process->endpoints(), 0);
     if (!written.ok()) RT_LOG(kError, "{}", written.message());
   }
   const CorePorts& shared = process->endpoints().shared;
-  RT_LOG(kInfo, "serving {} on {}: kafka {}, native {}, admin {}; {} cores", config.data_dir,
-         config.listen, shared.kafka, shared.native, admin->port(), process->core_count());
+  RT_LOG(kInfo, "serving {} on {}: kafka {}, native {}; {} cores", config.data_dir(),
+         config.listen(), shared.kafka, shared.native, process->core_count());
   NotifyServiceManager("READY=1");
   const int signal = WaitForSignal(signal_fd);
   RT_LOG(kInfo, "{}: stopping", signal == SIGINT ? "interrupted" : "asked to stop");
   NotifyServiceManager("STOPPING=1");
-  snapshots.SetStopping();
   const absl::Status stopped = process->Stop();
-  admin->Stop();
   if (absl::IsDeadlineExceeded(stopped)) {
     // Threads may be stuck in the kernel: nothing can be torn down in order.
     RT_LOG(kError, "{}", stopped.message());
@@ -90,18 +84,22 @@ int Main(int argc, char** argv) {
   absl::InitializeSymbolizer(argv[0]);
   absl::InstallFailureSignalHandler({});
   const int signal_fd = BlockSignals();
-  const absl::StatusOr<LoadedConfig> loaded = LoadConfig(argc, argv);
+  const absl::StatusOr<LoadedConfig> loaded =
+      LoadConfig(argc, argv, ConfigEnvironment::OfThisProcess(VersionWithBuildId()));
   if (!loaded.ok()) {
     std::fprintf(stderr, "ringtaild: %s\n", std::string(loaded.status().message()).c_str());
     return kExitUsage;
   }
-  if (!loaded->print.empty()) {
-    std::printf("%s", loaded->print.c_str());
+  if (!loaded->answer.empty()) {
+    std::printf("%s", loaded->answer.c_str());
     return 0;
   }
-  base::StartLogging({.level = loaded->config.log_level, .json = loaded->config.log_json});
-  RT_LOG(kInfo, "ringtaild {}", VersionWithBuildId());
-  const absl::Status served = Serve(loaded->config, signal_fd);
+  base::LogOptions logging{.json = loaded->config.log_json()};
+  RT_CHECK(base::ParseLogLevel(loaded->config.log_level(), &logging.level));
+  base::StartLogging(logging);
+  RT_LOG(kInfo, "ringtaild {}: {}", VersionWithBuildId(), ConfigSummary(*loaded));
+  for (const std::string& warning : loaded->warnings) RT_LOG(kWarn, "{}", warning);
+  const absl::Status served = Serve(*loaded, signal_fd);
   if (!served.ok()) RT_LOG(kError, "{}", served.message());
   if (served.ok()) RT_LOG(kInfo, "stopped");
   base::FlushLogs();

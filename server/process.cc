@@ -49,7 +49,7 @@ task::Task<void> RunAndReport(task::Task<absl::Status> task, std::promise<absl::
 
 struct Process::CoreThread {
   std::thread thread;
-  std::unique_ptr<core::Core> core;      // made, used and destroyed on the thread
+  std::unique_ptr<core::Core> core;  // made, used and destroyed on the thread
   std::unique_ptr<CoreServer> server;
   std::promise<absl::Status> made;
   std::promise<void> go;  // all cores are made: the loop may start, or (not ok) the thread ends
@@ -171,8 +171,7 @@ task::Task<void> Process::PublishImage(ImagePtr image) {
 
 task::Task<absl::Status> Process::OpenCatalog() {
   io::Backend& io = core::Core::Current().io();
-  auto catalog =
-      co_await LocalCatalog::Open(io, options_.data_directory, options_.broker_id);
+  auto catalog = co_await LocalCatalog::Open(io, options_.data_directory, options_.broker_id);
   if (!catalog.ok()) co_return catalog.status();
   catalog_ = *std::move(catalog);
   catalog_->set_publish([this](ImagePtr image) { return PublishImage(std::move(image)); });
@@ -194,8 +193,8 @@ task::Task<absl::Status> Process::FinishDeletions() {
     base::Uuid id;
     if (!base::Uuid::FromBytes(base::AsBytes(tombstone.topic_id()), &id)) continue;
     for (uint32_t partition = 0; partition < tombstone.partitions(); ++partition) {
-      const std::string directory = absl::StrCat(options_.data_directory, "/", tombstone.name(),
-                                                 "-", partition);
+      const std::string directory =
+          absl::StrCat(options_.data_directory, "/", tombstone.name(), "-", partition);
       // A topic made anew has the same directories and another id.
       auto owner = co_await log::ReadPartitionMetadata(io, directory);
       if (!owner.ok() || *owner != id) continue;
@@ -224,9 +223,7 @@ absl::Status Process::Bind(uint32_t core) {
 task::Task<absl::Status> Process::BindAll() {
   for (uint32_t core = 0; core < group_.count(); ++core) {
     const absl::Status bound = co_await core::CallOn(
-        base::CoreId(core), [this, core]() -> task::Task<absl::Status> {
-          co_return Bind(core);
-        });
+        base::CoreId(core), [this, core]() -> task::Task<absl::Status> { co_return Bind(core); });
     if (!bound.ok()) co_return bound;
   }
   for (uint32_t core = 0; core < group_.count(); ++core) {
@@ -252,10 +249,10 @@ task::Task<absl::Status> Process::WriteCheckpoints() {
   io::Backend& io = core::Core::Current().io();
   log::OffsetCheckpoint recovery, start, replication;
   for (Broker* broker : brokers_.brokers) {
-    auto status = co_await core::CallOn(
-        broker->core().id(), [broker]() -> task::Task<std::vector<PartitionStatus>> {
-          co_return broker->LocalStatus();
-        });
+    auto status = co_await core::CallOn(broker->core().id(),
+                                        [broker]() -> task::Task<std::vector<PartitionStatus>> {
+                                          co_return broker->LocalStatus();
+                                        });
     for (const PartitionStatus& partition : status) {
       if (!partition.offline_reason.empty()) continue;
       const size_t dash = partition.name.rfind('-');
@@ -271,8 +268,8 @@ task::Task<absl::Status> Process::WriteCheckpoints() {
                                                             std::move(recovery)));
   RT_CO_RETURN_IF_ERROR(
       co_await log::WriteOffsetCheckpoint(io, directory, log::kLogStartFile, std::move(start)));
-  RT_CO_RETURN_IF_ERROR(co_await log::WriteOffsetCheckpoint(
-      io, directory, log::kReplicationFile, std::move(replication)));
+  RT_CO_RETURN_IF_ERROR(co_await log::WriteOffsetCheckpoint(io, directory, log::kReplicationFile,
+                                                            std::move(replication)));
   co_return co_await log::MarkCleanShutdown(io, directory);
 }
 
@@ -296,10 +293,11 @@ absl::Status Process::Stop() {
   auto future = done->get_future();
   group_.SendFromControl(
       base::CoreId(0), new ControlCall([this, done] {
-        task::Spawn("stop", [](Process* self,
-                               std::shared_ptr<std::promise<absl::Status>> result)
-                                -> task::Task<void> { result->set_value(co_await self->StopTask()); }(
-                        this, done));
+        task::Spawn("stop",
+                    [](Process* self,
+                       std::shared_ptr<std::promise<absl::Status>> result) -> task::Task<void> {
+                      result->set_value(co_await self->StopTask());
+                    }(this, done));
       }));
   const auto limit = std::chrono::nanoseconds(options_.shutdown_grace_ns) +
                      std::chrono::milliseconds(kStopMarginMs);

@@ -23,7 +23,7 @@ namespace ringtail::server {
 struct ProcessOptions {
   std::string data_directory;  // exists, and is locked by the caller
   std::string listen_host = "127.0.0.1";
-  std::vector<int> cpus;     // one core each
+  std::vector<int> cpus;  // one core each
   bool pin_threads = true;
   CorePorts shared_ports{.kafka = 9092, .native = 7092};
   bool advertise_cores = true;
@@ -49,8 +49,9 @@ class Process {
   const Endpoints& endpoints() const { return endpoints_; }
   ImagePtr first_image() const { return catalog_->image(); }
 
-  // Runs fn(CoreServer&), which must not suspend, on a core, from the control thread, and waits until
-  // `timeout_ms`; false: the core did not answer. What it captures must be owned by `fn` itself.
+  // Runs fn(CoreServer&), which must not suspend, on a core, from the control thread, and waits
+  // until `timeout_ms`; false: the core did not answer. What it captures must be owned by `fn`
+  // itself.
   bool RunOn(base::CoreId core, std::function<void(CoreServer&)> fn, int64_t timeout_ms);
   uint32_t core_count() const { return group_.count(); }
 

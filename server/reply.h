@@ -22,10 +22,10 @@ struct ReplyPiece {
 
 // Reused from request to request, so that a steady load allocates nothing.
 struct Reply {
-  io::Buffer head;                  // what the pieces of memory point into
-  std::vector<ReplyPiece> pieces;   // in order; empty: nothing is sent
-  std::vector<log::ReadPin> pins;   // of the files; given back once the bytes have left
-  bool close_after = false;         // the connection ends once this has been sent
+  io::Buffer head;                 // what the pieces of memory point into
+  std::vector<ReplyPiece> pieces;  // in order; empty: nothing is sent
+  std::vector<log::ReadPin> pins;  // of the files; given back once the bytes have left
+  bool close_after = false;        // the connection ends once this has been sent
 
   void AddMemory(const uint8_t* data, size_t bytes) {
     if (bytes > 0) pieces.push_back({.data = data, .bytes = static_cast<int64_t>(bytes)});

@@ -9,7 +9,7 @@ namespace ringtail::base {
 
 }  // namespace ringtail::base
 
-#define RT_CHECK(condition)                                                     \
-  (__builtin_expect(static_cast<bool>(condition), 1)                            \
-       ? static_cast<void>(0)                                                   \
+#define RT_CHECK(condition)                          \
+  (__builtin_expect(static_cast<bool>(condition), 1) \
+       ? static_cast<void>(0)                        \
        : ::ringtail::base::CheckFailed(__FILE__, __LINE__, #condition))

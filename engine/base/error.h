@@ -1,5 +1,5 @@
-// What can go wrong with a request, in the broker's own terms. Each protocol maps these to its codes
-// in one function (server/native/error_map.cc, server/kafka/error_map.cc).
+// What can go wrong with a request, in the broker's own terms. Each protocol maps these to its
+// codes in one function (server/native/error_map.cc, server/kafka/error_map.cc).
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ enum class Error : uint8_t {
   kCorruptBatch,
   kUnsupportedFormat,  // magic below 2, control batches
   kUnsupportedCodec,
-  kInvalidRecord,     // whole, but breaks a rule of the topic or of the format
+  kInvalidRecord,  // whole, but breaks a rule of the topic or of the format
   kInvalidTimestamp,
   kBatchTooLarge,
   kOutOfOrderSequence,

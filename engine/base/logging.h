@@ -52,22 +52,22 @@ class LogRateLimiter {
 
 }  // namespace ringtail::base
 
-#define RT_LOG(level_name, ...)                                                          \
-  do {                                                                                   \
-    if (::ringtail::base::LogEnabled(::ringtail::base::LogLevel::level_name)) {          \
-      ::ringtail::base::WriteLog(::ringtail::base::LogLevel::level_name,                 \
-                                 ::fmt::format(__VA_ARGS__));                            \
-    }                                                                                    \
+#define RT_LOG(level_name, ...)                                                 \
+  do {                                                                          \
+    if (::ringtail::base::LogEnabled(::ringtail::base::LogLevel::level_name)) { \
+      ::ringtail::base::WriteLog(::ringtail::base::LogLevel::level_name,        \
+                                 ::fmt::format(__VA_ARGS__));                   \
+    }                                                                           \
   } while (false)
 
-#define RT_LOG_EVERY(seconds, level_name, ...)                                           \
-  do {                                                                                   \
-    static thread_local ::ringtail::base::LogRateLimiter rt_limiter;                     \
-    uint64_t rt_suppressed = 0;                                                          \
-    if (::ringtail::base::LogEnabled(::ringtail::base::LogLevel::level_name) &&          \
-        rt_limiter.Allow(seconds, &rt_suppressed)) {                                     \
-      std::string rt_line = ::fmt::format(__VA_ARGS__);                                  \
+#define RT_LOG_EVERY(seconds, level_name, ...)                                              \
+  do {                                                                                      \
+    static thread_local ::ringtail::base::LogRateLimiter rt_limiter;                        \
+    uint64_t rt_suppressed = 0;                                                             \
+    if (::ringtail::base::LogEnabled(::ringtail::base::LogLevel::level_name) &&             \
+        rt_limiter.Allow(seconds, &rt_suppressed)) {                                        \
+      std::string rt_line = ::fmt::format(__VA_ARGS__);                                     \
       if (rt_suppressed > 0) rt_line += ::fmt::format(" ({} more like it)", rt_suppressed); \
-      ::ringtail::base::WriteLog(::ringtail::base::LogLevel::level_name, rt_line);       \
-    }                                                                                    \
+      ::ringtail::base::WriteLog(::ringtail::base::LogLevel::level_name, rt_line);          \
+    }                                                                                       \
   } while (false)

@@ -12,14 +12,14 @@
 #define RT_CONCAT_INNER(a, b) a##b
 #define RT_CONCAT(a, b) RT_CONCAT_INNER(a, b)
 
-#define RT_RETURN_WITH(return_word, expression)                       \
-  do {                                                                \
-    absl::Status rt_status = (expression);                            \
-    if (__builtin_expect(!rt_status.ok(), 0)) return_word rt_status;  \
+#define RT_RETURN_WITH(return_word, expression)                      \
+  do {                                                               \
+    absl::Status rt_status = (expression);                           \
+    if (__builtin_expect(!rt_status.ok(), 0)) return_word rt_status; \
   } while (false)
 
-#define RT_ASSIGN_WITH(return_word, result, declaration, expression)      \
-  auto result = (expression);                                             \
+#define RT_ASSIGN_WITH(return_word, result, declaration, expression)             \
+  auto result = (expression);                                                    \
   if (__builtin_expect(!result.ok(), 0)) return_word std::move(result).status(); \
   declaration = *std::move(result)
 

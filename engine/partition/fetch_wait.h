@@ -1,6 +1,6 @@
-// Waiting for data without polling: a fetch that found too little watches the partitions it asked for
-// and is woken when the high watermark of one of them moves, when one of them closes, when its request
-// is cancelled, or at its deadline. All of one core.
+// Waiting for data without polling: a fetch that found too little watches the partitions it asked
+// for and is woken when the high watermark of one of them moves, when one of them closes, when its
+// request is cancelled, or at its deadline. All of one core.
 #pragma once
 
 #include <cstddef>

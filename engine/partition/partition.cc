@@ -76,11 +76,11 @@ task::Task<absl::StatusOr<std::unique_ptr<Partition>>> Partition::Open(
   std::unique_ptr<Partition> partition(new Partition(std::move(identity), config));
   partition->env_ = &env;
   const PartitionIdentity& id = partition->identity_;
-  auto opened = co_await log::Log::Open(env, *partition, directory, config.log, id.name, options,
-                                        info);
+  auto opened =
+      co_await log::Log::Open(env, *partition, directory, config.log, id.name, options, info);
   if (absl::IsNotFound(opened.status())) {
-    opened = co_await log::Log::Create(env, *partition, directory, config.log, id.name,
-                                       id.topic_id);
+    opened =
+        co_await log::Log::Create(env, *partition, directory, config.log, id.name, id.topic_id);
   }
   if (!opened.ok()) co_return opened.status();
   partition->log_ = *std::move(opened);

@@ -1,7 +1,8 @@
-// A partition that this broker leads: its log, its producers, its high watermark, and those who wait
-// for it. Lives on the core that its slot names; everything here is called on that core.
+// A partition that this broker leads: its log, its producers, its high watermark, and those who
+// wait for it. Lives on the core that its slot names; everything here is called on that core.
 //
-//   Produce: validate -> assign offsets and queue (no suspension until here, so that requests append in
+//   Produce: validate -> assign offsets and queue (no suspension until here, so that requests
+//   append in
 //            the order in which they came) -> wait for the watermark that the acks ask for
 //   Fetch:   check the offset -> plan, not past the high watermark
 //

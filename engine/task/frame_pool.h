@@ -1,6 +1,6 @@
 // Freelists for coroutine frames, one set per thread: a nested Task call costs half with them.
-// Frames never move between threads. Under AddressSanitizer every frame comes from the heap, so that
-// a use after free is seen.
+// Frames never move between threads. Under AddressSanitizer every frame comes from the heap, so
+// that a use after free is seen.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,6 @@
-// One per core: the queue of coroutines that are ready to run, the timers, and the list of all tasks
-// that were spawned. It knows no kernel: the core loop (or a test) tells it the time and runs it.
+// One per core: the queue of coroutines that are ready to run, the timers, and the list of all
+// tasks that were spawned. It knows no kernel: the core loop (or a test) tells it the time and runs
+// it.
 //
 // Rules
 //  1. Completions only make coroutines ready; code runs from RunReady(), a flat loop, never nested.
@@ -65,8 +66,8 @@ class Scheduler {
   auto SleepUntil(base::Nanos deadline);
 
   size_t root_count() const { return root_count_; }
-  // One line per spawned task that has not ended: its name, its age, and the chain of source lines at
-  // which it is suspended, outermost first.
+  // One line per spawned task that has not ended: its name, its age, and the chain of source lines
+  // at which it is suspended, outermost first.
   std::string DumpTasks();
 
  private:

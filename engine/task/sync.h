@@ -19,8 +19,7 @@ class WaitList {
  public:
   class Waiter : public ListNode, private Timer {
    public:
-    Waiter(WaitList& list, base::Nanos deadline)
-        : Timer(&Fire), list_(list), deadline_(deadline) {}
+    Waiter(WaitList& list, base::Nanos deadline) : Timer(&Fire), list_(list), deadline_(deadline) {}
     bool await_ready() const { return deadline_ <= Scheduler::Current().now(); }
     void await_suspend(std::coroutine_handle<> handle) {
       handle_ = handle;

@@ -1,6 +1,6 @@
-// Task<T>: a lazy coroutine with one awaiter. Awaiting it runs it at once by symmetric transfer, and
-// its end resumes the awaiter the same way, so deep nesting uses no stack. The Task object owns the
-// frame. A task stays on the core (thread) that started it.
+// Task<T>: a lazy coroutine with one awaiter. Awaiting it runs it at once by symmetric transfer,
+// and its end resumes the awaiter the same way, so deep nesting uses no stack. The Task object owns
+// the frame. A task stays on the core (thread) that started it.
 //
 //   Task<absl::Status> Append(...);
 //   absl::Status status = co_await Append(...);

@@ -1,6 +1,6 @@
-// What topics exist, where their partitions live and who leads them. Changes are proposals: a caller
-// learns whether its change was applied, met a conflict, or whether that is unknown (a write that
-// failed midway), and must cope with all three.
+// What topics exist, where their partitions live and who leads them. Changes are proposals: a
+// caller learns whether its change was applied, met a conflict, or whether that is unknown (a write
+// that failed midway), and must cope with all three.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/error.h"
 #include "engine/base/types.h"
 #include "engine/task/task.h"
 #include "server/cluster/image.h"
-#include "engine/base/error.h"
 
 namespace ringtail::server {
 
@@ -25,9 +25,9 @@ struct CreateTopicProposal {
 struct ProposalResult {
   enum class Outcome : uint8_t { kApplied, kConflict, kUnknown };
   Outcome outcome = Outcome::kApplied;
-  base::Failure failure;       // with kConflict: why; with kUnknown: what happened
-  uint64_t version = 0;  // of the catalog: applied at, or current
-  base::Uuid topic_id;   // of a created topic
+  base::Failure failure;  // with kConflict: why; with kUnknown: what happened
+  uint64_t version = 0;   // of the catalog: applied at, or current
+  base::Uuid topic_id;    // of a created topic
 };
 
 // Lives on core 0 and is called there.

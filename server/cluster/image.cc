@@ -21,8 +21,8 @@ absl::StatusOr<TopicImage> TopicFromProto(const proto::catalog::Topic& topic) {
   RT_ASSIGN_OR_RETURN(image.config, ParseTopicConfig(image.config_entries));
   for (const auto& state : topic.partitions()) {
     if (state.slot() > kSlotMax) {
-      return absl::DataLossError(absl::StrCat("topic ", image.name, ": slot ", state.slot(),
-                                              " is over ", kSlotMax));
+      return absl::DataLossError(
+          absl::StrCat("topic ", image.name, ": slot ", state.slot(), " is over ", kSlotMax));
     }
     image.partitions.push_back({.slot = static_cast<uint16_t>(state.slot()),
                                 .leader_broker = state.leader(),
@@ -50,7 +50,8 @@ absl::StatusOr<ImagePtr> Image::FromProto(const proto::catalog::CatalogFile& fil
   for (const TopicImage& topic : image->topics_) {
     if (!image->by_name_.emplace(topic.name, &topic).second ||
         !image->by_id_.emplace(topic.id, &topic).second) {
-      return absl::DataLossError(absl::StrCat("topic ", topic.name, ": its name or id is not unique"));
+      return absl::DataLossError(
+          absl::StrCat("topic ", topic.name, ": its name or id is not unique"));
     }
   }
   return ImagePtr(std::move(image));

@@ -21,10 +21,10 @@ constexpr uint32_t kPartitionsMax = 100'000;
 constexpr uint32_t kSlots = 65536;
 
 absl::Status Damaged(absl::string_view what) {
-  return absl::DataLossError(
-      absl::StrCat("the catalog file is damaged: ", what,
-                   "; restore `catalog` from a copy of the data directory, or move it away to start "
-                   "without topics (their directories are kept)"));
+  return absl::DataLossError(absl::StrCat(
+      "the catalog file is damaged: ", what,
+      "; restore `catalog` from a copy of the data directory, or move it away to start "
+      "without topics (their directories are kept)"));
 }
 
 uint32_t CountPartitions(const proto::catalog::CatalogFile& file) {
@@ -137,15 +137,15 @@ task::Task<ProposalResult> LocalCatalog::Apply(proto::catalog::CatalogFile next,
   if (!image.ok()) {
     co_return Conflict(base::Error::kInternal, std::string(image.status().message()));
   }
-  const absl::Status written =
-      co_await io::ReplaceFile(backend_, absl::StrCat(data_directory_, "/", kCatalogFileName),
-                               EncodeCatalogFile(next));
+  const absl::Status written = co_await io::ReplaceFile(
+      backend_, absl::StrCat(data_directory_, "/", kCatalogFileName), EncodeCatalogFile(next));
   if (!written.ok()) {
     RT_LOG(kError, "catalog: {}; the change may or may not be seen after a restart",
            written.message());
     co_return ProposalResult{
         .outcome = ProposalResult::Outcome::kUnknown,
-        .failure = {absl::IsResourceExhausted(written) ? base::Error::kDiskFull : base::Error::kStorageError,
+        .failure = {absl::IsResourceExhausted(written) ? base::Error::kDiskFull
+                                                       : base::Error::kStorageError,
                     std::string(written.message())},
         .version = file_.version()};
   }
@@ -170,8 +170,8 @@ task::Task<ProposalResult> LocalCatalog::CreateTopic(CreateTopicProposal proposa
                                     " partitions, got ", proposal.partitions));
   }
   if (CountPartitions(file_) + proposal.partitions > kPartitionsMax) {
-    co_return Conflict(base::Error::kInvalidPartitions, absl::StrCat("a broker keeps at most ",
-                                                               kPartitionsMax, " partitions"));
+    co_return Conflict(base::Error::kInvalidPartitions,
+                       absl::StrCat("a broker keeps at most ", kPartitionsMax, " partitions"));
   }
   const auto config = ParseTopicConfig(proposal.configs);
   if (!config.ok()) {

@@ -1,6 +1,6 @@
-// The catalog of a single broker: one file, `catalog`, in the data directory, replaced atomically with
-// every change. Prefix of 16 bytes, little-endian: magic "RTCAT001" (8), CRC32C of the protobuf bytes
-// (u32), their length (u32); then proto/catalog.proto's CatalogFile.
+// The catalog of a single broker: one file, `catalog`, in the data directory, replaced atomically
+// with every change. Prefix of 16 bytes, little-endian: magic "RTCAT001" (8), CRC32C of the
+// protobuf bytes (u32), their length (u32); then proto/catalog.proto's CatalogFile.
 #pragma once
 
 #include <functional>
@@ -26,9 +26,11 @@ class LocalCatalog : public Catalog {
   // Given each new image before a proposal is answered; ends when every core has taken it over.
   using Publish = std::function<task::Task<void>(ImagePtr)>;
 
-  // Reads the file, or makes it in an empty directory; raises the incarnation (one write per start).
-  static task::Task<absl::StatusOr<std::unique_ptr<LocalCatalog>>> Open(
-      io::Backend& backend, std::string data_directory, int32_t broker_id);
+  // Reads the file, or makes it in an empty directory; raises the incarnation (one write per
+  // start).
+  static task::Task<absl::StatusOr<std::unique_ptr<LocalCatalog>>> Open(io::Backend& backend,
+                                                                        std::string data_directory,
+                                                                        int32_t broker_id);
 
   void set_publish(Publish publish) { publish_ = std::move(publish); }
   const base::Uuid& directory_id() const { return directory_id_; }

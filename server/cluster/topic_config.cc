@@ -65,8 +65,7 @@ const Entry kEntries[] = {
     {"max.message.bytes", "1048588",
      ApplyInteger<int32_t, &TopicConfig::max_message_bytes, 61, 100 << 20>},
     {"message.timestamp.type", "CreateTime", ApplyTimestampType},
-    {"min.insync.replicas", "1",
-     ApplyInteger<int32_t, &TopicConfig::min_insync_replicas, 1, 1>},
+    {"min.insync.replicas", "1", ApplyInteger<int32_t, &TopicConfig::min_insync_replicas, 1, 1>},
     {"retention.bytes", "-1", ApplyOnly<kUnlimited>},
     {"retention.ms", "-1", ApplyOnly<kUnlimited>},
     {"ringtail.durability", "page_cache", ApplyOnly<kPageCache>},
@@ -91,7 +90,8 @@ absl::StatusOr<TopicConfig> ParseTopicConfig(const std::map<std::string, std::st
     const Entry* entry = Find(name);
     if (entry == nullptr) {
       std::string known;
-      for (const Entry& each : kEntries) absl::StrAppend(&known, known.empty() ? "" : ", ", each.name);
+      for (const Entry& each : kEntries)
+        absl::StrAppend(&known, known.empty() ? "" : ", ", each.name);
       return absl::InvalidArgumentError(
           absl::StrCat("unknown topic config '", name, "'; known are: ", known));
     }
@@ -117,15 +117,15 @@ std::vector<TopicConfigEntry> ListTopicConfig(const std::map<std::string, std::s
 
 absl::Status ValidateTopicName(absl::string_view name) {
   const bool characters = std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '.' || c == '_' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
   });
   if (!characters || name.empty() || name.size() > kTopicNameBytesMax || name == "." ||
       name == "..") {
     return absl::InvalidArgumentError(absl::StrCat(
         "a topic name is 1 to ", kTopicNameBytesMax,
-        " of A-Z, a-z, 0-9, '.', '_' and '-', and not '.' or '..'; got ", name.size(),
-        " bytes", characters && name.size() <= kTopicNameBytesMax ? absl::StrCat(" '", name, "'") : ""));
+        " of A-Z, a-z, 0-9, '.', '_' and '-', and not '.' or '..'; got ", name.size(), " bytes",
+        characters && name.size() <= kTopicNameBytesMax ? absl::StrCat(" '", name, "'") : ""));
   }
   return absl::OkStatus();
 }

@@ -1,5 +1,5 @@
-// The configuration of a topic: Kafka's names for what exists here. What has no effect yet is refused
-// rather than accepted in silence.
+// The configuration of a topic: Kafka's names for what exists here. What has no effect yet is
+// refused rather than accepted in silence.
 #pragma once
 
 #include <cstdint>

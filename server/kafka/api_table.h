@@ -10,7 +10,7 @@ namespace ringtail::kafka {
 
 struct Api {
   int16_t key;
-  int16_t version_min;    // as advertised
+  int16_t version_min;  // as advertised
   int16_t version_max;
   int16_t version_first;  // the lowest that is really served
   Session::Handler handler;

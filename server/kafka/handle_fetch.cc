@@ -137,7 +137,7 @@ task::Task<void> Session::HandleListOffsets(Call* call) {
       out.error_code = Wire(ToErrorCode(found.error));
       out.offset = found.offset.value();
       out.timestamp = found.timestamp_ms;
-      out.leader_epoch = found.leader_epoch;
+      if (call->version >= 4) out.leader_epoch = found.leader_epoch;
     }
   }
   Respond(call, response);

@@ -45,8 +45,7 @@ void Session::FillTopic(const server::TopicImage& topic, Arena& arena,
   out->partitions.Reserve(arena, topic.partitions.size());
   for (size_t index = 0; index < topic.partitions.size(); ++index) {
     const server::PartitionImage& partition = topic.partitions[index];
-    const int32_t node =
-        endpoints_.NodeOf(broker_.image()->broker_id(), broker_.CoreOf(partition));
+    const int32_t node = endpoints_.NodeOf(broker_.image()->broker_id(), broker_.CoreOf(partition));
     auto& entry = out->partitions.Add(arena);
     entry.partition_index = static_cast<int32_t>(index);
     entry.leader_id = partition.leader_broker < 0 ? -1 : node;
@@ -66,8 +65,7 @@ task::Task<void> Session::CreateMissing(const MetadataRequest& request) {
     const std::string name(wanted.name.value_or(""));
     if (!wanted.topic_id.IsZero() || broker_.image()->FindByName(name) != nullptr) continue;
     // Whether it worked, or another one was quicker, is seen in the catalog.
-    co_await broker_.CreateTopic(
-        {.name = name, .partitions = broker_.topic_defaults().partitions});
+    co_await broker_.CreateTopic({.name = name, .partitions = broker_.topic_defaults().partitions});
   }
 }
 

@@ -62,9 +62,8 @@ task::Task<void> Session::HandleProduce(Call* call) {
       } else if (!data.records.has_value() || data.records->size() == 0) {
         out.error_code = Wire(ErrorCode::kInvalidRecord);
       } else {
-        call->produce_items.push_back(
-            {.id = {topic->id, data.index},
-             .batches = InFrame(call->exchange, data.records->bytes())});
+        call->produce_items.push_back({.id = {topic->id, data.index},
+                                       .batches = InFrame(call->exchange, data.records->bytes())});
       }
     }
   }

@@ -28,9 +28,9 @@ absl::StatusOr<size_t> Session::FrameBytes(base::ByteView prefix) const {
   const auto bytes = base::LoadBe<int32_t>(prefix.data());
   if (bytes < static_cast<int32_t>(kRequestBytesMin) ||
       bytes > static_cast<int32_t>(kRequestBytesMax)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "not a Kafka request: a length of ", bytes, ", expected ", kRequestBytesMin, " to ",
-        kRequestBytesMax, " (is this TLS or HTTP on a plain Kafka port?)"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("not a Kafka request: a length of ", bytes, ", expected ", kRequestBytesMin,
+                     " to ", kRequestBytesMax, " (is this TLS or HTTP on a plain Kafka port?)"));
   }
   return kPrefixBytes + static_cast<size_t>(bytes);
 }
@@ -44,8 +44,8 @@ std::unique_ptr<Call> Session::TakeCall() {
 
 void Session::Close(Call* call, const absl::Status& why) {
   RT_LOG_EVERY(1, kInfo, "connection {} ({}): closed: API {} version {}: {}",
-               call->exchange->connection->peer(), client_id_,
-               call->request.header.request_api_key, call->version, why.message());
+               call->exchange->connection->peer(), client_id_, call->request.header.request_api_key,
+               call->version, why.message());
   call->exchange->reply.close_after = true;
 }
 

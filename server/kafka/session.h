@@ -1,6 +1,6 @@
-// The Kafka protocol on one connection: takes frames apart, asks the broker, puts responses together.
-// Records are never copied: produced batches are appended from the frame they came in, fetched ones
-// leave as ranges of segment files between the bytes of the response.
+// The Kafka protocol on one connection: takes frames apart, asks the broker, puts responses
+// together. Records are never copied: produced batches are appended from the frame they came in,
+// fetched ones leave as ranges of segment files between the bytes of the response.
 //
 // To offer a further API: a handler here, its line in kApis (api_table.cc), its golden bytes.
 #pragma once
@@ -93,8 +93,7 @@ class Session : public server::Session {
   void FillTopic(const server::TopicImage& topic, Arena& arena,
                  MetadataResponse::MetadataResponseTopic* out) const;
   task::Task<void> CreateOne(Call* call, const CreateTopicsRequest::CreatableTopic& wanted,
-                             bool validate_only,
-                             CreateTopicsResponse::CreatableTopicResult* out);
+                             bool validate_only, CreateTopicsResponse::CreatableTopicResult* out);
 
   server::Broker& broker_;
   const server::Endpoints& endpoints_;

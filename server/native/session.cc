@@ -161,11 +161,11 @@ void Session::HandleHello(const proto::client::HelloRequest& request, server::Ex
                           ResponseHeader* response) {
   if (request.proto_max() < kProtoMin || request.proto_min() > kProtoMax ||
       request.proto_min() > request.proto_max()) {
-    Refuse(Error::kInvalidRequest,
-           absl::StrCat("no protocol version in common: the broker speaks ", kProtoMin, " to ",
-                        kProtoMax, ", the client ", request.proto_min(), " to ",
-                        request.proto_max()),
-           exchange, response);
+    Refuse(
+        Error::kInvalidRequest,
+        absl::StrCat("no protocol version in common: the broker speaks ", kProtoMin, " to ",
+                     kProtoMax, ", the client ", request.proto_min(), " to ", request.proto_max()),
+        exchange, response);
     response->mutable_error()->set_code(proto::client::Error::UNSUPPORTED_VERSION);
     return;
   }
@@ -208,13 +208,13 @@ Error Session::FindTopic(absl::string_view name, absl::string_view id,
   return *topic == nullptr ? Error::kUnknownTopic : Error::kNone;
 }
 
-template <class Wanted>
-Error Session::Resolve(const Wanted& wanted, partition::PartitionId* id) const {
+Error Session::Resolve(absl::string_view name, absl::string_view id, uint32_t partition,
+                       partition::PartitionId* out) const {
   const server::TopicImage* topic;
-  const Error error = FindTopic(wanted.topic(), wanted.topic_id(), &topic);
+  const Error error = FindTopic(name, id, &topic);
   if (error != Error::kNone) return error;
-  if (wanted.partition() >= topic->partitions.size()) return Error::kUnknownTopic;
-  *id = {topic->id, static_cast<int32_t>(wanted.partition())};
+  if (partition >= topic->partitions.size()) return Error::kUnknownTopic;
+  *out = {topic->id, static_cast<int32_t>(partition)};
   return Error::kNone;
 }
 
@@ -233,7 +233,7 @@ task::Task<void> Session::HandleProduce(server::Exchange* exchange, base::Mutabl
     }
     auto* result = produced->add_partitions();
     partition::PartitionId id;
-    const Error error = Resolve(slice, &id);
+    const Error error = Resolve(slice.topic(), slice.topic_id(), slice.partition(), &id);
     result->set_base_offset(-1);
     if (error != Error::kNone) {
       FillError(error, "", result->mutable_error());
@@ -279,13 +279,13 @@ task::Task<void> Session::HandleFetch(server::Exchange* exchange, Scratch* scrat
   server::FetchLimits limits{
       .bytes_min = request.min_bytes(),
       .bytes_max = std::min<int64_t>(request.max_bytes(), kPayloadBytesMax),
-      .wait_until = std::min(broker_.core().now() +
-                                 static_cast<int64_t>(request.max_wait_ms()) * base::kNanosPerMilli,
-                             exchange->context.deadline)};
+      .wait_until = std::min(
+          broker_.core().now() + static_cast<int64_t>(request.max_wait_ms()) * base::kNanosPerMilli,
+          exchange->context.deadline)};
   for (const auto& wanted : request.partitions()) {
     auto* result = fetched->add_partitions();
     partition::PartitionId id;
-    const Error error = Resolve(wanted, &id);
+    const Error error = Resolve(wanted.topic(), wanted.topic_id(), wanted.partition(), &id);
     if (error != Error::kNone) {
       FillError(error, "", result->mutable_error());
       limits.wait_until = 0;

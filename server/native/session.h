@@ -1,6 +1,6 @@
 // The native protocol (proto/client.proto) on one connection: takes frames apart, asks the broker,
-// puts replies together. Payloads are never copied: produced batches are appended from the frame they
-// came in, fetched ones leave as ranges of segment files.
+// puts replies together. Payloads are never copied: produced batches are appended from the frame
+// they came in, fetched ones leave as ranges of segment files.
 #pragma once
 
 #include <memory>
@@ -21,7 +21,7 @@ inline constexpr size_t kPayloadBytesMax = 100 << 20;
 
 struct SessionOptions {
   std::string software_version;
-  uint32_t exchanges_max = 0;   // what Hello tells of the connection's limits
+  uint32_t exchanges_max = 0;  // what Hello tells of the connection's limits
   uint64_t connection_bytes_max = 0;
 };
 
@@ -62,8 +62,8 @@ class Session : public server::Session {
   // Exactly one of name and id. kNone and a topic of the current image, or the error.
   base::Error FindTopic(absl::string_view name, absl::string_view id,
                         const server::TopicImage** topic) const;
-  template <class Wanted>  // has topic, topic_id, partition
-  base::Error Resolve(const Wanted& wanted, partition::PartitionId* id) const;
+  base::Error Resolve(absl::string_view name, absl::string_view id, uint32_t partition,
+                      partition::PartitionId* out) const;
 
   void Encode(const proto::client::ResponseHeader& response, size_t payload_bytes,
               server::Reply* reply) const;

@@ -26,9 +26,8 @@ void Session::FillPartition(const server::TopicImage& topic, uint32_t index,
   const server::PartitionImage& partition = topic.partitions[index];
   const int32_t broker_id = broker_.image()->broker_id();
   out->set_partition(index);
-  out->set_leader_node(partition.leader_broker < 0
-                           ? -1
-                           : endpoints_.NodeOf(broker_id, broker_.CoreOf(partition)));
+  out->set_leader_node(
+      partition.leader_broker < 0 ? -1 : endpoints_.NodeOf(broker_id, broker_.CoreOf(partition)));
   out->set_leader_epoch(partition.leader_epoch);
   out->add_replicas(broker_id);
   out->add_in_sync(broker_id);
@@ -84,17 +83,16 @@ task::Task<void> Session::HandleListOffsets(Scratch* scratch) {
     result->set_offset(-1);
     result->set_timestamp_ms(-1);
     partition::PartitionId id;
-    const Error error = Resolve(wanted, &id);
+    const Error error = Resolve(wanted.topic(), wanted.topic_id(), wanted.partition(), &id);
     if (error != Error::kNone) {
       FillError(error, "", result->mutable_error());
       continue;
     }
     using Point = proto::client::PartitionPoint;
-    const auto point = wanted.point() == Point::EARLIEST    ? server::OffsetPoint::kEarliest
-                       : wanted.point() == Point::TIMESTAMP ? server::OffsetPoint::kTimestamp
-                       : wanted.point() == Point::MAX_TIMESTAMP
-                           ? server::OffsetPoint::kMaxTimestamp
-                           : server::OffsetPoint::kLatest;
+    const auto point = wanted.point() == Point::EARLIEST        ? server::OffsetPoint::kEarliest
+                       : wanted.point() == Point::TIMESTAMP     ? server::OffsetPoint::kTimestamp
+                       : wanted.point() == Point::MAX_TIMESTAMP ? server::OffsetPoint::kMaxTimestamp
+                                                                : server::OffsetPoint::kLatest;
     items.push_back({.id = id, .point = point, .timestamp_ms = wanted.timestamp_ms()});
     results.push_back(result);
   }
@@ -136,16 +134,17 @@ task::Task<void> Session::HandleCreateTopic(Scratch* scratch) {
   auto* response = scratch->response;
   if (request.replication() > 1) {
     FillError(Error::kInvalidReplication,
-              absl::StrCat("replication ", request.replication(), " needs as many brokers; this "
+              absl::StrCat("replication ", request.replication(),
+                           " needs as many brokers; this "
                            "one is alone and keeps 1 replica"),
               response->mutable_error());
     co_return;
   }
-  server::CreateTopicProposal proposal{
-      .name = request.name(),
-      .partitions = request.partitions() == 0 ? broker_.topic_defaults().partitions
-                                              : request.partitions(),
-      .validate_only = request.validate_only()};
+  server::CreateTopicProposal proposal{.name = request.name(),
+                                       .partitions = request.partitions() == 0
+                                                         ? broker_.topic_defaults().partitions
+                                                         : request.partitions(),
+                                       .validate_only = request.validate_only()};
   for (const auto& entry : request.configs()) proposal.configs[entry.name()] = entry.value();
   const uint32_t partitions = proposal.partitions;
   const ProposalResult result = co_await broker_.CreateTopic(std::move(proposal));

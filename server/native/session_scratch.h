@@ -1,5 +1,5 @@
-// What one request needs while it is handled: its messages in an arena, its items in vectors. Reused,
-// so that a steady load allocates nothing.
+// What one request needs while it is handled: its messages in an arena, its items in vectors.
+// Reused, so that a steady load allocates nothing.
 #pragma once
 
 #include <google/protobuf/arena.h>

@@ -1,0 +1,118 @@
+// What the admin pages show: copies of counters, taken on the cores and handed over by message, so
+// that nothing here touches a core's state. The server implements SnapshotSource; the pages only print.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/base/histogram.h"
+#include "engine/core/core.h"
+#include "engine/io/backend.h"
+#include "engine/io/sender.h"
+#include "engine/log/log_environment.h"
+
+namespace ringtail::server::admin {
+
+struct BufferSnapshot {
+  uint64_t kept_bytes = 0;
+  uint64_t lent_bytes = 0;
+  uint64_t takes = 0;
+  uint64_t allocations = 0;
+};
+
+struct RequestSnapshot {
+  uint64_t produce_requests = 0;
+  uint64_t fetch_requests = 0;
+  uint64_t fetch_waits = 0;
+  uint64_t hops = 0;        // calls to a partition of another core
+  uint64_t bytes_used = 0;  // of requests in flight
+  uint64_t bytes_max = 0;
+};
+
+struct ListenerSnapshot {
+  uint64_t accepted = 0;
+  uint64_t refused = 0;
+  uint64_t accept_failures = 0;
+  uint64_t connections = 0;  // open now
+};
+
+struct LatencySnapshot {
+  std::string operation;      // "produce", "fetch", ...
+  base::Histogram histogram;  // nanoseconds
+};
+
+struct CoreSnapshot {
+  uint32_t core = 0;
+  bool answered = false;  // false: nothing below is known; the core did not answer in time
+  int32_t cpu = -1;       // the CPU it was given; -1: none
+  uint64_t tasks = 0;     // suspended or ready
+  uint64_t partitions = 0;
+  uint64_t partitions_offline = 0;
+  core::CoreCounters loop;
+  io::BackendCounters backend;
+  uint64_t operations_in_flight = 0;
+  BufferSnapshot buffers;
+  RequestSnapshot requests;
+  ListenerSnapshot listener;
+  io::SenderCounters sender;
+  log::LogCounters log;
+  log::WriteTimes write_times;
+  std::vector<LatencySnapshot> latencies;
+};
+
+struct PartitionSnapshot {
+  std::string topic;
+  int32_t partition = 0;
+  uint32_t core = 0;
+  std::string offline_reason;  // empty: it is served
+  int64_t log_start = 0;
+  int64_t high_watermark = 0;
+  int64_t log_end = 0;
+  int64_t log_bytes = 0;
+  uint64_t segments = 0;
+  uint64_t producers = 0;
+  uint64_t batches_in = 0;
+  uint64_t bytes_in = 0;
+  uint64_t bytes_out = 0;
+  uint64_t produce_errors = 0;
+};
+
+struct ConnectionSnapshot {
+  std::string peer;      // "host:port"
+  std::string listener;  // "kafka", "native"
+  std::string client_id;
+  uint32_t core = 0;
+  int64_t age_ms = 0;
+  uint64_t requests = 0;
+  uint64_t bytes_in = 0;
+  uint64_t bytes_out = 0;
+  uint64_t in_flight = 0;      // requests
+  uint64_t bytes_charged = 0;  // their memory
+};
+
+struct TaskSnapshot {
+  uint32_t core = 0;
+  std::string text;  // as task::Scheduler::DumpTasks() writes it
+};
+
+// What the cores said, and which of them said nothing in time.
+template <class T>
+struct Answers {
+  std::vector<T> items;
+  std::vector<uint32_t> silent_cores;
+};
+
+// Called on the admin server's thread, one call at a time. Each call returns after `timeout_ms` at the
+// latest, with what has come by then.
+class SnapshotSource {
+ public:
+  virtual ~SnapshotSource() = default;
+  // One for every core, by core; `answered` is false for the silent ones.
+  virtual std::vector<CoreSnapshot> Cores(int64_t timeout_ms) = 0;
+  virtual Answers<PartitionSnapshot> Partitions(int64_t timeout_ms) = 0;
+  virtual Answers<ConnectionSnapshot> Connections(int64_t timeout_ms) = 0;
+  virtual Answers<TaskSnapshot> Tasks(int64_t timeout_ms) = 0;
+};
+
+}  // namespace ringtail::server::admin

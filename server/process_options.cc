@@ -1,0 +1,76 @@
+#include "server/process_options.h"
+
+#include <algorithm>
+
+#include "engine/base/check.h"
+#include "engine/base/logging.h"
+#include "server/host.h"
+
+namespace ringtail::server {
+namespace {
+
+// At most this part of the descriptors is for segment files; the rest is for connections.
+constexpr size_t kFilesShare = 2;
+
+log::WritePath ToWritePath(absl::string_view name) {
+  if (name == "ring") return log::WritePath::kRing;
+  return name == "inline" ? log::WritePath::kInline : log::WritePath::kAuto;
+}
+
+void ReportStall(base::CoreId core, base::Nanos turn_ns) {
+  RT_LOG_EVERY(
+      1, kWarn,
+      "core {}: did not come back to its loop for {} ms; requests waited meanwhile (a slow "
+      "disk, or too little CPU)",
+      core.value(), turn_ns / base::kNanosPerMilli);
+}
+
+CoreServerOptions ToServerOptions(const Config& config, size_t cores, size_t descriptors) {
+  CoreServerOptions options;
+  options.connection.bytes_max = static_cast<size_t>(config.connection_bytes_max());
+  options.connection.frames.idle_ns = config.connection_idle_s() * base::kNanosPerSecond;
+  options.connection.send_timeout_ns = config.send_timeout_s() * base::kNanosPerSecond;
+  RT_CHECK(io::ParseSendPath(config.send_path(), &options.connection.send_path));
+  options.core_bytes_max = static_cast<size_t>(config.core_bytes_max());
+  options.connections_max = static_cast<size_t>(config.connections_max());
+  options.log.write_path = ToWritePath(config.write_path());
+  const auto wanted = static_cast<size_t>(config.open_files_max());
+  options.log.open_files_max = std::min(wanted, descriptors / kFilesShare / cores);
+  if (options.log.open_files_max < wanted) {
+    RT_LOG(kInfo, "a core keeps {} files open instead of {}: the limit of descriptors is {}",
+           options.log.open_files_max, wanted, descriptors);
+  }
+  return options;
+}
+
+}  // namespace
+
+ProcessOptions ToProcessOptions(const LoadedConfig& loaded, size_t descriptors) {
+  const Config& config = loaded.config;
+  ProcessOptions options;
+  options.data_directory = config.data_dir();
+  options.listen_host = config.listen();
+  options.cpus = loaded.cpus;
+  options.pin_threads = config.pin_cores();
+  options.shared_ports = {.kafka = static_cast<uint16_t>(config.kafka_port()),
+                          .native = static_cast<uint16_t>(config.native_port())};
+  options.advertise_cores = config.advertise() == "cores";
+  options.advertise_host = config.advertise_host();
+  options.broker_id = static_cast<int32_t>(config.broker_id());
+  options.shutdown_grace_ns = config.shutdown_grace_s() * base::kNanosPerSecond;
+  options.core.busy_poll_ns = config.busy_poll_us() * 1000;
+  options.core.stall_report_ns = config.stall_report_ms() * base::kNanosPerMilli;
+  options.core.buffer_bytes_kept = static_cast<size_t>(config.buffer_bytes_kept());
+  options.core.on_stall = &ReportStall;
+  options.uring.provided_buffers = static_cast<uint32_t>(config.provided_buffers());
+  options.uring.provided_buffer_bytes = static_cast<uint32_t>(config.provided_buffer_bytes());
+  options.server = ToServerOptions(config, loaded.cpus.size(), descriptors);
+  options.topic_defaults = {.partitions = static_cast<uint32_t>(config.default_partitions()),
+                            .auto_create = config.auto_create_topics()};
+  options.native.software_version = kVersion;
+  options.native.exchanges_max = static_cast<uint32_t>(options.server.connection.exchanges_max);
+  options.native.connection_bytes_max = options.server.connection.bytes_max;
+  return options;
+}
+
+}  // namespace ringtail::server
