@@ -139,7 +139,8 @@ void SimBackend::Cancel(Op* op) {
       std::erase(staged_, flight.id);
       return Complete(flight, -ECANCELED);
     case Stage::kWaiting:
-      return Complete(flight, -ECANCELED);
+      // With MSG_WAITALL, what has been moved counts (io_sendrecv_fail).
+      return Complete(flight, flight.moved > 0 ? flight.moved : -ECANCELED);
     case Stage::kQueued:
       // Either it has not started yet, or it runs to its end.
       if (world_.rng().Chance(0.5)) Complete(flight, -ECANCELED);

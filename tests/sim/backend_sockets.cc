@@ -130,7 +130,12 @@ int64_t SimBackend::TryReceive(Flight& flight, Channel channel) {
   // MSG_WAITALL: all, unless the stream ends or fails; what came before counts first.
   if (got > 0) flight.moved += got;
   if (flight.moved == TotalBytes(op.vectors, op.vector_count)) return flight.moved;
-  if (got > 0) return world_.network().at_end(channel) ? flight.moved : -EAGAIN;
+  if (got > 0) {
+    // io_uring tries again at once; an error that it meets then is consumed, and not reported.
+    const bool ended = world_.network().at_end(channel);
+    if (ended) world_.network().Receive(channel, part.data(), 1);
+    return ended ? flight.moved : -EAGAIN;
+  }
   if (got == -EAGAIN) return got;
   return flight.moved > 0 ? flight.moved : got;
 }
@@ -256,6 +261,11 @@ absl::StatusOr<int> SimBackend::StreamSocket(bool v6) {
 void SimBackend::ShutdownSocket(int fd) {
   const SimProcess::Fd* entry = dead_ ? nullptr : process_.Find(fd);
   if (entry != nullptr && entry->channel != 0) world_.network().Shutdown(entry->channel);
+}
+
+void SimBackend::AbortSocket(int fd) {
+  const Channel channel = ChannelOf(fd, SimProcess::Fd::kStream);
+  if (channel != 0) world_.network().Abort(channel);
 }
 
 int64_t SimBackend::SendfileNowait(int socket, int file, int64_t position, int64_t length) {

@@ -209,6 +209,7 @@ int64_t SimNetwork::Receive(Channel channel, const iovec* vectors, size_t count)
     if (stream->peer != 0) StartDelivery(stream->peer);
     return done;
   }
+  if (stream->ended) return 0;
   if (stream->error != 0) return -std::exchange(stream->error, 0);
   if (stream->fin_received || stream->shut) return 0;
   if (!stream->connected) return -ENOTCONN;
@@ -220,7 +221,7 @@ int64_t SimNetwork::Send(Channel channel, const iovec* vectors, size_t count) {
   if (stream == nullptr) return -ENOTSOCK;
   if (stream->error != 0) return -std::exchange(stream->error, 0);
   if (stream->shut) return -EPIPE;
-  if (!stream->connected) return -ENOTCONN;
+  if (!stream->connected) return -EPIPE;
   int64_t room = stream->send_buffer - stream->out_bytes();
   if (room <= 0) return -EAGAIN;
   int64_t done = 0;
@@ -279,7 +280,7 @@ void SimNetwork::Deliver(Channel from) {
   if (!stream->shut || stream->fin_sent) return;
   stream->fin_sent = true;
   const Channel to = stream->peer;
-  if (peer != nullptr) peer->fin_received = true;
+  if (peer != nullptr) peer->fin_received = peer->ended = true;
   EraseIfDone(from);
   Changed(to);
 }
@@ -304,6 +305,21 @@ int SimNetwork::Shutdown(Channel channel) {
   return 0;
 }
 
+void SimNetwork::Abort(Channel channel) {
+  Stream* stream = Find(channel);
+  if (stream == nullptr) return static_cast<void>(Shutdown(channel));
+  // tcp_disconnect(): both queues are thrown away, and the socket is as if never connected.
+  stream->in.clear();
+  stream->in_head = 0;
+  const bool open = stream->connected && !(stream->fin_sent && stream->fin_received);
+  const int error = stream->error;
+  ResetStream(channel, ECONNRESET);
+  stream->error = open ? ECONNRESET : error;
+  stream->connecting = stream->shut = stream->fin_received = stream->fin_sent = false;
+  stream->ended = false;
+  Changed(channel);
+}
+
 uint32_t SimNetwork::Poll(Channel channel) const {
   if (const auto found = listeners_.find(channel); found != listeners_.end()) {
     if (found->second.shut) return POLLIN | POLLHUP;
@@ -321,9 +337,10 @@ uint32_t SimNetwork::Poll(Channel channel) const {
   if (stream == nullptr) return POLLNVAL;
   uint32_t events = 0;
   if (stream->in_bytes() > 0 || stream->fin_received || stream->shut) events |= POLLIN;
-  if (stream->fin_received) events |= POLLRDHUP;
-  if (stream->fin_received && stream->shut) events |= POLLHUP;
-  if (stream->error != 0) events |= POLLERR | POLLIN | POLLOUT;
+  if (stream->fin_received || stream->shut) events |= POLLRDHUP;
+  if (stream->shut) events |= POLLHUP;
+  if (!stream->connected && !stream->connecting) events |= POLLHUP | POLLOUT;
+  if (stream->error != 0) events |= POLLERR;
   // sk_stream_is_writeable: at least a third of the buffer is free.
   const bool room = stream->out_bytes() * 3 <= stream->send_buffer * 2;
   if (stream->shut || (stream->connected && room)) events |= POLLOUT;
