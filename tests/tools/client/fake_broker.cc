@@ -194,8 +194,10 @@ void FakeBroker::Read(Connection* connection) {
   while ((got = recv(connection->fd, bytes, sizeof(bytes), 0)) > 0) {
     connection->in.append(bytes, static_cast<size_t>(got));
   }
-  if (got == 0 || (got < 0 && errno != EAGAIN)) connection->closing = true;
+  const bool ended = got == 0 || (got < 0 && errno != EAGAIN);
+  // What came before the end still counts: a producer without acks sends and goes.
   Parse(connection);
+  connection->closing = connection->closing || ended;
 }
 
 void FakeBroker::Write(Connection* connection) {
