@@ -46,6 +46,10 @@ task::Task<absl::StatusOr<std::unique_ptr<Log>>> Log::Create(LogEnvironment& env
   RT_CO_RETURN_IF_ERROR(co_await io::MakeDirectory(env.io(), directory));
   RT_CO_RETURN_IF_ERROR(co_await io::ReplaceFile(env.io(), directory + "/" + kPartitionMetadataFile,
                                                  EncodePartitionMetadata(topic_id)));
+  // Nothing may be acknowledged in a directory that a power cut could take away.
+  const size_t slash = directory.rfind('/');
+  const std::string parent = slash == std::string::npos ? "." : directory.substr(0, slash + 1);
+  RT_CO_RETURN_IF_ERROR(co_await io::SyncDirectory(env.io(), parent));
   co_return co_await Open(env, observer, std::move(directory), config, std::move(name),
                           OpenOptions{.clean = true}, nullptr);
 }
@@ -138,7 +142,7 @@ task::Task<absl::Status> Log::Recovery::LoadSegments() {
     const auto next = std::next(base);
     const bool last = next == bases_.end();
     // A hole is a loss, unless what is before was synced: then compaction made it.
-    const bool hole = *base != end && end > options_.recovery_point && !options_.clean;
+    const bool hole = *base != end && *base > options_.recovery_point && !options_.clean;
     if (hole && !cut) info_->cut_reason = "bytes are missing before the next segment";
     cut |= hole || *base < end;
     log_.AddSegment(*base);

@@ -78,6 +78,7 @@ task::Task<absl::Status> Log::SaveSealed() {
     Segment& segment = *segments_[i];
     if (segment.saved) continue;
     if (segments_[i + 1]->base() > written_end_) break;
+    segment.EndTimeIndex();  // recovery, which found it sealed, has not
     RT_CO_RETURN_IF_ERROR(co_await SaveSegment(segment));
     segment.saved = true;
     recovery_point_ = std::max(recovery_point_, segments_[i + 1]->base());

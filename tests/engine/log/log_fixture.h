@@ -118,14 +118,20 @@ class LogUnderTest {
     return Open();
   }
 
-  // Keeps the bytes alive, as a caller must.
+  // Keeps the bytes alive, as a caller must. kClosed where the world was paused.
   AppendResult Append(std::string batches, int32_t epoch = 0) {
     kept_.push_back(std::make_unique<std::string>(std::move(batches)));
-    return Do([&] { return log_->AppendAsLeader(Bytes(*kept_.back()), epoch); });
+    AppendResult paused;
+    paused.error = AppendError::kClosed;
+    const auto append = [&] { return log_->AppendAsLeader(Bytes(*kept_.back()), epoch); };
+    return machine_.TryRun(Call(append)).value_or(paused);
   }
   AppendResult AppendVerbatim(std::string batches) {
     kept_.push_back(std::make_unique<std::string>(std::move(batches)));
-    return Do([&] { return log_->AppendVerbatim(Bytes(*kept_.back())); });
+    AppendResult paused;
+    paused.error = AppendError::kClosed;
+    const auto append = [&] { return log_->AppendVerbatim(Bytes(*kept_.back())); };
+    return machine_.TryRun(Call(append)).value_or(paused);
   }
   // Appends and waits.
   absl::Status Write(const std::string& batches, int32_t epoch = 0) {
