@@ -75,8 +75,8 @@ class Core {
   void RequestStop();
   bool stop_requested() const;
 
-  // After Run(): destroys all tasks that have not ended, so that what they refer to can go before the
-  // core does.
+  // After Run(): destroys all tasks that have not ended, so that what they refer to can go before
+  // the core does.
   void DropTasks();
 
   // Used by CallOn and by CoreGroup. Sends to `target` (another core); keeps the message in a local
@@ -113,7 +113,7 @@ class Core {
   std::atomic<bool> sleeping_{false};
   std::atomic<bool> stop_{false};
   std::atomic<uint32_t> stopping_{0};  // threads inside RequestStop()
-  base::Nanos busy_poll_ns_ = 0;  // how long the next spin may be
+  base::Nanos busy_poll_ns_ = 0;       // how long the next spin may be
   base::Nanos stall_reported_ = 0;
   base::Nanos trim_checked_ = 0;
   uint64_t trim_takes_ = 0;

@@ -48,7 +48,7 @@ std::span<iovec> Skip(std::span<iovec> spans, size_t bytes) {
 
 }  // namespace
 
-const int64_t kCopyBytesMax = 16 << 10;
+const int64_t kCopyBytesMax = 2 << 10;
 
 absl::string_view SendPathName(SendPath path) { return kPathNames[static_cast<size_t>(path)]; }
 
@@ -63,10 +63,13 @@ absl::string_view SendFallbackName(SendFallback reason) {
   return kFallbackNames[static_cast<size_t>(reason)];
 }
 
-// Derived by perf/raw's fetch loops (perf/raw/fetch_main): at 4 KiB and below read + send costs no
-// more than sendfile, from 64 KiB on sendfile is the cheapest; up to 16 KiB the residency query and
-// the pipe inside sendfile cost more than copying does. What is cold is read around the page cache,
-// so that readers of old data do not evict what the others read.
+// Derived by perf/send_path_bench (header and range, hot, loopback; microseconds of CPU a reply):
+//   bytes      1 Ki   4 Ki   16 Ki   64 Ki   256 Ki   1 Mi
+//   copy       1.04   2.01    4.7    12.6     43.6    168
+//   sendfile   1.14   1.38    2.5     8.1     27.6     74    (residency query included)
+//   mapped     5.6    5.8     6.9    12.9     39.7    151
+// So copying pays only for the smallest. What is cold is read around the page cache, so that
+// readers of old data do not evict what the others read.
 SendPath ChooseSendPath(int64_t bytes_left, bool resident) {
   if (bytes_left <= kCopyBytesMax) return SendPath::kCopy;
   return resident ? SendPath::kSendfile : SendPath::kCopy;

@@ -117,7 +117,7 @@ TEST_P(EveryPath, SendsTheExactBytes) {
   if (reader == Reader::kSlow) fixture.ShrinkSendBuffer();
   if (cold) fixture.MakeCold();
   fixture.loop.Spawn(reader == Reader::kFast ? fixture.ReadAll(1 << 20, 0)
-                                             : fixture.ReadAll(7001, 5));
+                                             : fixture.ReadAll(30011, 3));
   fixture.loop.Run(fixture.SendRange(kPosition, kBytes, path, base::kNever));
   EXPECT_TRUE(fixture.status.ok()) << fixture.status;
   EXPECT_TRUE(fixture.received == fixture.content.substr(kPosition, kBytes));
