@@ -78,6 +78,12 @@ task::Task<void> Broker::ProduceOn(base::CoreId core, partition::AckPolicy acks,
 
 task::Task<void> Broker::Produce(partition::AckPolicy acks, std::span<ProduceItem> items) {
   ++counters_.produce_requests;
+  const base::Nanos started = core_.io().Now();
+  co_await ProduceItems(acks, items);
+  latencies_.produce.Record(static_cast<uint64_t>(core_.io().Now() - started));
+}
+
+task::Task<void> Broker::ProduceItems(partition::AckPolicy acks, std::span<ProduceItem> items) {
   if (items.size() == 1) {
     ProduceItem* item = &items[0];
     base::CoreId core;

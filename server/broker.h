@@ -12,6 +12,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "engine/base/error.h"
+#include "engine/base/histogram.h"
 #include "engine/core/core.h"
 #include "engine/log/log_environment.h"
 #include "engine/partition/partition_map.h"
@@ -53,7 +54,7 @@ struct OffsetItem {
 // A partition as the admin pages and DescribeTopic show it.
 struct PartitionStatus {
   partition::PartitionId id;
-  std::string name;
+  std::string topic;
   uint32_t core = 0;
   std::string offline_reason;  // empty: it is served
   base::Offset log_start, high_watermark, log_end;
@@ -68,6 +69,12 @@ struct BrokerCounters {
   uint64_t fetch_requests = 0;
   uint64_t fetch_waits = 0;
   uint64_t hops = 0;  // calls to a partition of another core
+};
+
+// Nanoseconds from the broker being asked to the answer being there.
+struct BrokerLatencies {
+  base::Histogram produce;
+  base::Histogram fetch;  // waiting for data included
 };
 
 class Broker;
@@ -94,9 +101,11 @@ class Broker {
   core::Core& core() { return core_; }
   const ImagePtr& image() const { return image_; }
   const BrokerCounters& counters() const { return counters_; }
+  const BrokerLatencies& latencies() const { return latencies_; }
   const TopicDefaults& topic_defaults() const { return group_.topic_defaults; }
   log::LogEnvironment& log_environment() { return log_environment_; }
   partition::PartitionMap& partitions() { return partitions_; }
+  size_t offline_count() const { return offline_.size(); }
   // The core of a partition that this broker leads.
   base::CoreId CoreOf(const PartitionImage& partition) const {
     return base::CoreId(partition.slot % core_.group().count());
@@ -134,6 +143,9 @@ class Broker {
   task::Task<void> ProduceOn(base::CoreId core, partition::AckPolicy acks,
                              std::span<ProduceItem* const> items, task::Latch* latch);
 
+  task::Task<void> FetchItems(const RequestContext& context, const FetchLimits& limits,
+                              std::span<FetchItem> items);
+  task::Task<void> ProduceItems(partition::AckPolicy acks, std::span<ProduceItem> items);
   // Plans what is there now. Returns whether that answers the fetch, without waiting.
   task::Task<bool> PlanLocal(FetchLimits limits, std::span<FetchItem* const> items,
                              int64_t* planned_bytes);
@@ -157,6 +169,7 @@ class Broker {
   absl::flat_hash_map<partition::PartitionId, std::string> offline_;  // and why
   bool closed_ = false;
   BrokerCounters counters_;
+  BrokerLatencies latencies_;
   int64_t next_producer_id_ = 0;
   int64_t producer_ids_end_ = 0;
   task::AsyncMutex producer_ids_mutex_;

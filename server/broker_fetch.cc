@@ -104,6 +104,13 @@ task::Task<void> Broker::FetchAcross(const RequestContext& context, const FetchL
 task::Task<void> Broker::Fetch(const RequestContext& context, const FetchLimits& limits,
                                std::span<FetchItem> items) {
   ++counters_.fetch_requests;
+  const base::Nanos started = core_.io().Now();
+  co_await FetchItems(context, limits, items);
+  latencies_.fetch.Record(static_cast<uint64_t>(core_.io().Now() - started));
+}
+
+task::Task<void> Broker::FetchItems(const RequestContext& context, const FetchLimits& limits,
+                                    std::span<FetchItem> items) {
   std::vector<FetchItem*> here;
   here.reserve(items.size());
   bool elsewhere = false;

@@ -86,7 +86,7 @@ std::vector<PartitionStatus> Broker::LocalStatus() const {
   std::vector<PartitionStatus> all;
   const auto add = [&](const partition::PartitionId& id, const partition::Partition& partition) {
     all.push_back({.id = id,
-                   .name = partition.identity().name.ToString(),
+                   .topic = partition.identity().name.topic,
                    .core = core_.id().value(),
                    .log_start = partition.log_start(),
                    .high_watermark = partition.high_watermark(),
@@ -100,7 +100,7 @@ std::vector<PartitionStatus> Broker::LocalStatus() const {
   for (const auto& [id, reason] : offline_) {
     const TopicImage* topic = image_->FindById(id.topic_id);
     all.push_back({.id = id,
-                   .name = absl::StrCat(topic == nullptr ? "?" : topic->name, "-", id.partition),
+                   .topic = topic == nullptr ? "?" : topic->name,
                    .core = core_.id().value(),
                    .offline_reason = reason});
   }

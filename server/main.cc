@@ -17,10 +17,12 @@
 #include "engine/base/check.h"
 #include "engine/base/logging.h"
 #include "engine/base/result.h"
+#include "server/admin/admin_server.h"
 #include "server/config.h"
 #include "server/host.h"
 #include "server/process.h"
 #include "server/process_options.h"
+#include "server/process_snapshots.h"
 
 namespace ringtail::server {
 namespace {
@@ -57,19 +59,28 @@ absl::Status Serve(const LoadedConfig& loaded, int signal_fd) {
   const Config& config = loaded.config;
   RT_RETURN_IF_ERROR(MakeDataDirectory(config.data_dir()));
   RT_ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::Take(config.data_dir()));
+  RT_ASSIGN_OR_RETURN(const std::unique_ptr<admin::AdminServer> admin,
+                      admin::AdminServer::Start({.host = config.admin_listen(),
+                                                 .port = static_cast<uint16_t>(config.admin_port()),
+                                                 .version = VersionWithBuildId(),
+                                                 .config_json = ConfigJson(loaded)}));
   RT_ASSIGN_OR_RETURN(const std::unique_ptr<Process> process,
                       Process::Start(ToProcessOptions(loaded, RaiseDescriptorLimit())));
+  ProcessSnapshots snapshots(*process);
+  admin->SetServing(&snapshots);
   if (!config.ports_file().empty()) {
-    const absl::Status written = WritePortsFile(config.ports_file(), process->endpoints(), 0);
+    const absl::Status written =
+        WritePortsFile(config.ports_file(), process->endpoints(), admin->port());
     if (!written.ok()) RT_LOG(kError, "{}", written.message());
   }
   const CorePorts& shared = process->endpoints().shared;
-  RT_LOG(kInfo, "serving {} on {}: kafka {}, native {}; {} cores", config.data_dir(),
-         config.listen(), shared.kafka, shared.native, process->core_count());
+  RT_LOG(kInfo, "serving {} on {}: kafka {}, native {}, admin {}; {} cores", config.data_dir(),
+         config.listen(), shared.kafka, shared.native, admin->port(), process->core_count());
   NotifyServiceManager("READY=1");
   const int signal = WaitForSignal(signal_fd);
   RT_LOG(kInfo, "{}: stopping", signal == SIGINT ? "interrupted" : "asked to stop");
   NotifyServiceManager("STOPPING=1");
+  admin->SetNotReady("stopping");
   const absl::Status stopped = process->Stop();
   if (absl::IsDeadlineExceeded(stopped)) {
     // Threads may be stuck in the kernel: nothing can be torn down in order.

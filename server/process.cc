@@ -41,7 +41,8 @@ void PinThread(int cpu) {
   }
 }
 
-task::Task<void> RunAndReport(task::Task<absl::Status> task, std::promise<absl::Status>* done) {
+task::Task<void> RunAndReport(task::Task<absl::Status> task,
+                              std::shared_ptr<std::promise<absl::Status>> done) {
   done->set_value(co_await task);
 }
 
@@ -125,7 +126,7 @@ absl::StatusOr<std::unique_ptr<Process>> Process::Start(ProcessOptions options) 
     process->JoinThreads();
     return made;
   }
-  const absl::Status booted = process->RunOnFirstCore(&Process::BootTask);
+  const absl::Status booted = process->RunOnFirstCore(&Process::BootTask).get();
   if (!booted.ok()) {
     for (auto& thread : process->threads_) thread->core->RequestStop();
     process->JoinThreads();
@@ -140,24 +141,19 @@ void Process::JoinThreads() {
   }
 }
 
-absl::Status Process::RunOnFirstCore(task::Task<absl::Status> (Process::*make)()) {
-  std::promise<absl::Status> done;
-  auto future = done.get_future();
-  group_.SendFromControl(base::CoreId(0), new ControlCall([this, make, &done] {
-                           task::Spawn("control", RunAndReport((this->*make)(), &done));
-                         }));
-  return future.get();
+std::future<absl::Status> Process::RunOnFirstCore(task::Task<absl::Status> (Process::*make)()) {
+  auto done = std::make_shared<std::promise<absl::Status>>();
+  SendToCore(base::CoreId(0), [this, make, done](CoreServer&) {
+    task::Spawn("control", RunAndReport((this->*make)(), done));
+  });
+  return done->get_future();
 }
 
-bool Process::RunOn(base::CoreId core, std::function<void(CoreServer&)> fn, int64_t timeout_ms) {
-  auto done = std::make_shared<std::promise<void>>();
-  auto future = done->get_future();
+void Process::SendToCore(base::CoreId core, std::function<void(CoreServer&)> function) {
   CoreServer* server = threads_[core.value()]->server.get();
-  group_.SendFromControl(core, new ControlCall([done, server, fn = std::move(fn)] {
-                           fn(*server);
-                           done->set_value();
-                         }));
-  return future.wait_for(std::chrono::milliseconds(timeout_ms)) == std::future_status::ready;
+  const std::lock_guard<std::mutex> lock(control_mutex_);
+  group_.SendFromControl(
+      core, new ControlCall([server, function = std::move(function)] { function(*server); }));
 }
 
 // --- Start, on core 0.
@@ -255,9 +251,7 @@ task::Task<absl::Status> Process::WriteCheckpoints() {
                                         });
     for (const PartitionStatus& partition : status) {
       if (!partition.offline_reason.empty()) continue;
-      const size_t dash = partition.name.rfind('-');
-      const std::pair<std::string, int32_t> key(partition.name.substr(0, dash),
-                                                partition.id.partition);
+      const std::pair<std::string, int32_t> key(partition.topic, partition.id.partition);
       recovery[key] = partition.log_end;
       replication[key] = partition.high_watermark;
       if (partition.log_start.value() > 0) start[key] = partition.log_start;
@@ -289,16 +283,7 @@ task::Task<absl::Status> Process::StopTask() {
 }
 
 absl::Status Process::Stop() {
-  auto done = std::make_shared<std::promise<absl::Status>>();
-  auto future = done->get_future();
-  group_.SendFromControl(
-      base::CoreId(0), new ControlCall([this, done] {
-        task::Spawn("stop",
-                    [](Process* self,
-                       std::shared_ptr<std::promise<absl::Status>> result) -> task::Task<void> {
-                      result->set_value(co_await self->StopTask());
-                    }(this, done));
-      }));
+  std::future<absl::Status> future = RunOnFirstCore(&Process::StopTask);
   const auto limit = std::chrono::nanoseconds(options_.shutdown_grace_ns) +
                      std::chrono::milliseconds(kStopMarginMs);
   if (future.wait_for(limit) != std::future_status::ready) {

@@ -5,8 +5,13 @@
 //   Stop:  listeners and connections -> logs closed -> checkpoints, clean marker -> threads end
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
+#include <future>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,10 +54,13 @@ class Process {
   const Endpoints& endpoints() const { return endpoints_; }
   ImagePtr first_image() const { return catalog_->image(); }
 
-  // Runs fn(CoreServer&), which must not suspend, on a core, from the control thread, and waits
-  // until `timeout_ms`; false: the core did not answer. What it captures must be owned by `fn`
-  // itself.
-  bool RunOn(base::CoreId core, std::function<void(CoreServer&)> fn, int64_t timeout_ms);
+  // Asks every core at once, from any control thread: runs `ask(CoreServer&)`, which must not
+  // suspend, on each and waits until all have answered, `timeout_ms` at most. By core; nullopt: no
+  // answer in time. `ask` is copied to the cores and owns what it captures.
+  template <class T>
+  std::vector<std::optional<T>> Ask(std::function<T(CoreServer&)> ask, int64_t timeout_ms);
+  // -1: not pinned.
+  int CpuOf(uint32_t core) const { return options_.pin_threads ? options_.cpus[core] : -1; }
   uint32_t core_count() const { return group_.count(); }
 
  private:
@@ -70,8 +78,11 @@ class Process {
   task::Task<absl::Status> BindAll();
   task::Task<absl::Status> StopTask();
   task::Task<absl::Status> WriteCheckpoints();
-  // Starts `make` on core 0 from the control thread and waits for its status.
-  absl::Status RunOnFirstCore(task::Task<absl::Status> (Process::*make)());
+  // Runs `function` on a core. From any control thread: the mailbox has one producer, so they take
+  // turns.
+  void SendToCore(base::CoreId core, std::function<void(CoreServer&)> function);
+  // Starts `make` on core 0.
+  std::future<absl::Status> RunOnFirstCore(task::Task<absl::Status> (Process::*make)());
   void JoinThreads();
 
   ProcessOptions options_;
@@ -80,6 +91,25 @@ class Process {
   Endpoints endpoints_;
   std::unique_ptr<LocalCatalog> catalog_;  // used on core 0
   std::vector<std::unique_ptr<CoreThread>> threads_;
+  std::mutex control_mutex_;
 };
+
+template <class T>
+std::vector<std::optional<T>> Process::Ask(std::function<T(CoreServer&)> ask, int64_t timeout_ms) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+  std::vector<std::future<T>> answers;
+  for (uint32_t core = 0; core < core_count(); ++core) {
+    auto promise = std::make_shared<std::promise<T>>();
+    answers.push_back(promise->get_future());
+    SendToCore(base::CoreId(core),
+               [promise, ask](CoreServer& server) { promise->set_value(ask(server)); });
+  }
+  std::vector<std::optional<T>> values;
+  for (std::future<T>& answer : answers) {
+    const bool ready = answer.wait_until(deadline) == std::future_status::ready;
+    values.push_back(ready ? std::optional<T>(answer.get()) : std::nullopt);
+  }
+  return values;
+}
 
 }  // namespace ringtail::server

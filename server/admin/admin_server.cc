@@ -20,10 +20,10 @@ constexpr char kJson[] = "application/json";
 absl::StatusOr<std::unique_ptr<AdminServer>> AdminServer::Start(AdminOptions options) {
   std::unique_ptr<AdminServer> server(new AdminServer(std::move(options)));
   AdminServer* self = server.get();
-  RT_ASSIGN_OR_RETURN(
-      server->http_,
-      HttpServer::Start(self->options_.host, self->options_.port,
-                        [self](const std::string& path) { return self->Answer(path); }));
+  RT_ASSIGN_OR_RETURN(server->http_, HttpServer::Start(self->options_.host, self->options_.port,
+                                                       [self](const std::string& path) {
+                                                         return self->Answer(path);
+                                                       }));
   return server;
 }
 
@@ -66,8 +66,8 @@ HttpReply AdminServer::Metrics() {
 
 HttpReply AdminServer::Page(const std::string& path) {
   const int64_t timeout_ms = options_.core_timeout_ms;
-  const bool known = path == "/v1/cores" || path == "/v1/partitions" ||
-                     path == "/v1/connections" || path == "/v1/tasks";
+  const bool known = path == "/v1/cores" || path == "/v1/partitions" || path == "/v1/connections" ||
+                     path == "/v1/tasks";
   if (!known) return {404, kJson, StatusJson("no such page", "GET / lists the pages")};
   if (source_ == nullptr) return {503, kJson, StatusJson("not ready", reason_)};
   if (path == "/v1/cores") return {200, kJson, CoresJson(source_->Cores(timeout_ms))};

@@ -1,5 +1,5 @@
-// The admin pages: health, metrics and what the cores are doing, as JSON. Started before the cores and
-// stopped after them, so that /readyz can say what the broker waits for.
+// The admin pages: health, metrics and what the cores are doing, as JSON. Started before the cores
+// and stopped after them, so that /readyz can say what the broker waits for.
 //
 //   /            the list of pages
 //   /healthz     200 as long as the process answers
@@ -26,8 +26,8 @@ struct AdminOptions {
   std::string host = "127.0.0.1";  // an address
   uint16_t port = 0;               // 0: the kernel picks
   std::string version;
-  std::string config_json;             // /v1/config, see ConfigJson()
-  int64_t core_timeout_ms = 1000;      // for one answer of all cores
+  std::string config_json;               // /v1/config, see ConfigJson()
+  int64_t core_timeout_ms = 1000;        // for one answer of all cores
   size_t metrics_partitions_max = 1000;  // more than this have no series of their own
 };
 
@@ -44,7 +44,9 @@ class AdminServer {
   // is in no call and is called no more: waits for a page in progress, core_timeout_ms at most.
   void SetNotReady(std::string reason);
   // Ends the thread.
-  void Stop() { http_->Stop(); }
+  void Stop() {
+    if (http_ != nullptr) http_->Stop();
+  }
 
  private:
   explicit AdminServer(AdminOptions options) : options_(std::move(options)) {}

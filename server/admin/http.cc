@@ -145,9 +145,9 @@ absl::StatusOr<Descriptor> Listen(const std::string& host, uint16_t port, uint16
   if (bind(listener.get(), generic, length) != 0) return failed("bind");
   if (listen(listener.get(), kBacklog) != 0) return failed("listen");
   if (getsockname(listener.get(), generic, &length) != 0) return failed("listen");
-  *bound = ntohs(address.ss_family == AF_INET6
-                     ? reinterpret_cast<sockaddr_in6*>(&address)->sin6_port
-                     : reinterpret_cast<sockaddr_in*>(&address)->sin_port);
+  *bound =
+      ntohs(address.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&address)->sin6_port
+                                          : reinterpret_cast<sockaddr_in*>(&address)->sin_port);
   return listener;
 }
 
@@ -155,7 +155,7 @@ absl::StatusOr<Descriptor> Listen(const std::string& host, uint16_t port, uint16
 
 // httplib without its sockets.
 struct HttpServer::Parser : httplib::Server {
-  explicit Parser(Handler handler) {
+  explicit Parser(HttpServer::Handler handler) {
     set_pre_routing_handler([handler = std::move(handler)](const httplib::Request& request,
                                                            httplib::Response& response) {
       HttpReply reply;
@@ -245,6 +245,9 @@ class HttpServer::Sockets {
   Descriptor stop_;
   std::vector<Descriptor> waiting_;  // for their first byte, the oldest first
 };
+
+HttpServer::HttpServer() = default;
+HttpServer::~HttpServer() { Stop(); }
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& host,
                                                               uint16_t port, Handler handler) {

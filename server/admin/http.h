@@ -1,13 +1,12 @@
 // HTTP for a few pages, on one thread of its own. cpp-httplib parses the request and writes the
-// reply; sockets, deadlines and bounds are here, because its own loop bounds neither the size of all
-// headers together nor the time that a slow peer may take.
+// reply; sockets, deadlines and bounds are here, because its own loop bounds neither the size of
+// all headers together nor the time that a slow peer may take.
 //
-//   GET only, one request a connection, 16 KiB of request, 5 s from its first byte to its reply's last.
-//   A peer that sends nothing waits beside the others and holds up nobody; the oldest of more than 32
-//   such is closed.
+//   GET only, one request a connection, 16 KiB of request, 5 s from its first byte to its reply's
+//   last. A peer that sends nothing waits beside the others and holds up nobody; the oldest of more
+//   than 32 such is closed.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -33,7 +32,7 @@ class HttpServer {
   // host: an address literal. port 0: the kernel picks. An error names the address.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const std::string& host, uint16_t port,
                                                            Handler handler);
-  ~HttpServer() { Stop(); }
+  ~HttpServer();
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
@@ -45,7 +44,7 @@ class HttpServer {
   struct Parser;
   class Sockets;
 
-  HttpServer() = default;
+  HttpServer();
   void Run();
 
   std::unique_ptr<Parser> parser_;

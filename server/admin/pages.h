@@ -1,5 +1,5 @@
-// The bodies of the JSON pages. Text from clients (topic names, client ids) may be any bytes: what is
-// not UTF-8 comes out as U+FFFD.
+// The bodies of the JSON pages. Text from clients (topic names, client ids) may be any bytes: what
+// is not UTF-8 comes out as U+FFFD.
 #pragma once
 
 #include <string>

@@ -1,5 +1,6 @@
 // What the admin pages show: copies of counters, taken on the cores and handed over by message, so
-// that nothing here touches a core's state. The server implements SnapshotSource; the pages only print.
+// that nothing here touches a core's state. The server implements SnapshotSource; the pages only
+// print.
 #pragma once
 
 #include <cstdint>
@@ -103,8 +104,8 @@ struct Answers {
   std::vector<uint32_t> silent_cores;
 };
 
-// Called on the admin server's thread, one call at a time. Each call returns after `timeout_ms` at the
-// latest, with what has come by then.
+// Called on the admin server's thread, one call at a time. Each call returns after `timeout_ms` at
+// the latest, with what has come by then.
 class SnapshotSource {
  public:
   virtual ~SnapshotSource() = default;

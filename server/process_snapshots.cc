@@ -1,0 +1,126 @@
+#include "server/process_snapshots.h"
+
+#include <utility>
+
+namespace ringtail::server {
+namespace {
+
+using admin::Answers;
+
+admin::CoreSnapshot SnapshotOf(CoreServer& server) {
+  core::Core& core = server.core();
+  Broker& broker = server.broker();
+  admin::CoreSnapshot snapshot{.core = core.id().value(), .answered = true};
+  snapshot.tasks = core.scheduler().root_count();
+  snapshot.partitions = broker.partitions().size();
+  snapshot.partitions_offline = broker.offline_count();
+  snapshot.loop = core.counters();
+  snapshot.backend = core.io().counters();
+  snapshot.operations_in_flight = core.io().in_flight();
+  snapshot.buffers = {.kept_bytes = core.buffers().kept_bytes(),
+                      .lent_bytes = core.buffers().lent_bytes(),
+                      .takes = core.buffers().takes(),
+                      .allocations = core.buffers().allocations()};
+  const BrokerCounters& requests = broker.counters();
+  snapshot.requests = {.produce_requests = requests.produce_requests,
+                       .fetch_requests = requests.fetch_requests,
+                       .fetch_waits = requests.fetch_waits,
+                       .hops = requests.hops,
+                       .bytes_used = server.budget().used(),
+                       .bytes_max = server.budget().capacity()};
+  const ListenerCounters& listener = server.listener_counters();
+  snapshot.listener = {.accepted = listener.accepted,
+                       .refused = listener.refused,
+                       .accept_failures = listener.accept_failures,
+                       .connections = server.connection_count()};
+  snapshot.sender = server.sender().counters();
+  snapshot.log = broker.log_environment().counters();
+  snapshot.write_times = broker.log_environment().write_times();
+  snapshot.latencies = {{"produce", broker.latencies().produce},
+                        {"fetch", broker.latencies().fetch}};
+  return snapshot;
+}
+
+std::vector<admin::PartitionSnapshot> PartitionsOf(CoreServer& server) {
+  std::vector<admin::PartitionSnapshot> all;
+  for (PartitionStatus& status : server.broker().LocalStatus()) {
+    all.push_back({.topic = std::move(status.topic),
+                   .partition = status.id.partition,
+                   .core = status.core,
+                   .offline_reason = std::move(status.offline_reason),
+                   .log_start = status.log_start.value(),
+                   .high_watermark = status.high_watermark.value(),
+                   .log_end = status.log_end.value(),
+                   .log_bytes = status.log_bytes,
+                   .segments = status.segments,
+                   .producers = status.producers,
+                   .batches_in = status.counters.batches_in,
+                   .bytes_in = status.counters.bytes_in,
+                   .bytes_out = status.counters.bytes_out,
+                   .produce_errors = status.counters.produce_errors});
+  }
+  return all;
+}
+
+std::vector<admin::ConnectionSnapshot> ConnectionsOf(CoreServer& server) {
+  std::vector<admin::ConnectionSnapshot> all;
+  const base::Nanos now = server.core().now();
+  server.ForEachConnection([&](Connection& connection) {
+    const ConnectionCounters& counters = connection.counters();
+    all.push_back({.peer = connection.peer(),
+                   .listener = connection.listener() == ListenerKind::kKafka ? "kafka" : "native",
+                   .client_id = std::string(connection.session().client_id()),
+                   .core = server.core().id().value(),
+                   .age_ms = (now - connection.opened_at()) / base::kNanosPerMilli,
+                   .requests = counters.requests,
+                   .bytes_in = counters.bytes_in,
+                   .bytes_out = counters.bytes_out,
+                   .in_flight = connection.in_flight(),
+                   .bytes_charged = connection.bytes_charged()});
+  });
+  return all;
+}
+
+// One list of what each core said.
+template <class T>
+Answers<T> Merge(std::vector<std::optional<std::vector<T>>> by_core) {
+  Answers<T> answers;
+  for (uint32_t core = 0; core < by_core.size(); ++core) {
+    if (!by_core[core].has_value()) {
+      answers.silent_cores.push_back(core);
+      continue;
+    }
+    for (T& item : *by_core[core]) answers.items.push_back(std::move(item));
+  }
+  return answers;
+}
+
+}  // namespace
+
+std::vector<admin::CoreSnapshot> ProcessSnapshots::Cores(int64_t timeout_ms) {
+  std::vector<admin::CoreSnapshot> cores;
+  for (auto& answer : process_.Ask<admin::CoreSnapshot>(&SnapshotOf, timeout_ms)) {
+    const auto core = static_cast<uint32_t>(cores.size());
+    cores.push_back(answer.has_value() ? *std::move(answer) : admin::CoreSnapshot{.core = core});
+    cores.back().cpu = process_.CpuOf(core);
+  }
+  return cores;
+}
+
+Answers<admin::PartitionSnapshot> ProcessSnapshots::Partitions(int64_t timeout_ms) {
+  return Merge(process_.Ask<std::vector<admin::PartitionSnapshot>>(&PartitionsOf, timeout_ms));
+}
+
+Answers<admin::ConnectionSnapshot> ProcessSnapshots::Connections(int64_t timeout_ms) {
+  return Merge(process_.Ask<std::vector<admin::ConnectionSnapshot>>(&ConnectionsOf, timeout_ms));
+}
+
+Answers<admin::TaskSnapshot> ProcessSnapshots::Tasks(int64_t timeout_ms) {
+  const auto tasks_of = [](CoreServer& server) {
+    return std::vector<admin::TaskSnapshot>{
+        {.core = server.core().id().value(), .text = server.core().scheduler().DumpTasks()}};
+  };
+  return Merge(process_.Ask<std::vector<admin::TaskSnapshot>>(tasks_of, timeout_ms));
+}
+
+}  // namespace ringtail::server

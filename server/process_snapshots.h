@@ -1,0 +1,22 @@
+// Answers the admin pages: asks each core, by message, for copies of its counters.
+#pragma once
+
+#include "server/admin/snapshot.h"
+#include "server/process.h"
+
+namespace ringtail::server {
+
+class ProcessSnapshots : public admin::SnapshotSource {
+ public:
+  explicit ProcessSnapshots(Process& process) : process_(process) {}
+
+  std::vector<admin::CoreSnapshot> Cores(int64_t timeout_ms) override;
+  admin::Answers<admin::PartitionSnapshot> Partitions(int64_t timeout_ms) override;
+  admin::Answers<admin::ConnectionSnapshot> Connections(int64_t timeout_ms) override;
+  admin::Answers<admin::TaskSnapshot> Tasks(int64_t timeout_ms) override;
+
+ private:
+  Process& process_;
+};
+
+}  // namespace ringtail::server
