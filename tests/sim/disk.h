@@ -187,6 +187,7 @@ class SimDisk {
   bool IsBelow(InodeId id, InodeId ancestor) const;
   void Note(MetaOp op);
   void NoteSize(InodeId id, int64_t from, int64_t to);
+  int64_t CutFrom(InodeId id) const;
 
   Page& Load(Inode& inode, int64_t index);
   const uint8_t* Sector(const std::vector<uint8_t>& block, int64_t sector) const;

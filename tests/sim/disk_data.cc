@@ -99,6 +99,7 @@ int64_t SimDisk::Read(InodeId id, const iovec* vectors, size_t count, int64_t po
   Inode& inode = at(id);
   if (inode.is_directory) return -EISDIR;
   if (position < 0) return -EINVAL;
+  const int64_t cut_from = CutFrom(id);
   int64_t done = 0;
   for (size_t i = 0; i < count; ++i) {
     auto* to = static_cast<uint8_t*>(vectors[i].iov_base);
@@ -107,7 +108,7 @@ int64_t SimDisk::Read(InodeId id, const iovec* vectors, size_t count, int64_t po
       const int64_t from = position + done;
       const int64_t now = std::min({want, kPageBytes - from % kPageBytes, inode.size - from});
       if (!direct && !keep_cold) Load(inode, from / kPageBytes);
-      CopyOut(inode, from, to, now, direct);
+      CopyOut(inode, from, to, now, direct && from + now <= cut_from);
       to += now;
       done += now;
       want -= now;
@@ -196,11 +197,7 @@ int SimDisk::Allocate(InodeId id, int64_t position, int64_t length, int64_t now_
 void SimDisk::DropCache(InodeId id, int64_t position, int64_t length) {
   Inode& inode = at(id);
   const int64_t end = length == 0 ? INT64_MAX : position + length;  // as posix_fadvise has it
-  // Pages that a truncation, not yet durable, has cut must not come back from the medium.
-  int64_t cut_from = INT64_MAX;
-  for (const MetaOp& op : pending_) {
-    if (op.kind == MetaOp::kSize && op.inode == id) cut_from = std::min(cut_from, op.size_to);
-  }
+  const int64_t cut_from = CutFrom(id);
   auto entry = inode.pages.lower_bound((position + kPageBytes - 1) / kPageBytes);
   for (; entry != inode.pages.end() && (entry->first + 1) * kPageBytes <= end; ++entry) {
     Page& page = entry->second;

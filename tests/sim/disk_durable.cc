@@ -31,6 +31,17 @@ void SimDisk::NoteSize(InodeId id, int64_t from, int64_t to) {
   Note(std::move(op));
 }
 
+// Where the file was cut by truncations that are not durable yet: what the medium has behind that
+// belongs to the past, and what was written there since lies in blocks that nothing durable names.
+int64_t SimDisk::CutFrom(InodeId id) const {
+  int64_t cut_from = INT64_MAX;
+  for (const MetaOp& op : pending_) {
+    if (op.kind != MetaOp::kSize || op.inode != id || op.size_to >= op.size_from) continue;
+    cut_from = std::min(cut_from, op.size_to);
+  }
+  return cut_from;
+}
+
 void SimDisk::Persist(Inode& inode, int64_t sector, const uint8_t* bytes) {
   const auto spoiled = inode.spoiled.find(sector);
   if (spoiled == inode.spoiled.end()) return PutSector(inode, sector, bytes);
@@ -159,11 +170,14 @@ void SimDisk::FinishSync(const SyncSnapshot& snapshot) {
 
 void SimDisk::FailSync(const SyncSnapshot& snapshot) {
   Inode& inode = at(snapshot.id);
+  const int64_t cut_from = CutFrom(snapshot.id);
   for (const SyncSnapshot::Sector& sector : snapshot.sectors) {
     const auto found = inode.pages.find(sector.index * kSectorBytes / kPageBytes);
     if (found == inode.pages.end()) continue;
     const int64_t s = sector.index % (kPageBytes / kSectorBytes);
-    if (rng_.Chance(0.5)) Persist(inode, sector.index, sector.bytes.data());
+    if (rng_.Chance(0.5) && sector.index * kSectorBytes < cut_from) {
+      Persist(inode, sector.index, sector.bytes.data());
+    }
     if (found->second.order[s] == sector.order) {
       found->second.dirty &= static_cast<uint8_t>(~(1u << s));
     }
@@ -193,18 +207,15 @@ void SimDisk::MakeDurable(InodeId id, int64_t position, int64_t length) {
 void SimDisk::WriteBack(InodeId id, int64_t position, int64_t length) {
   Inode& inode = at(id);
   const int64_t end = length == 0 ? INT64_MAX : position + length;
+  const int64_t cut_from = CutFrom(id);
   for (auto entry = inode.pages.lower_bound(position / kPageBytes);
        entry != inode.pages.end() && entry->first * kPageBytes < end; ++entry) {
     for (int64_t s = 0; entry->second.dirty != 0 && s < kPageBytes / kSectorBytes; ++s) {
       const int64_t sector = entry->first * kPageBytes / kSectorBytes + s;
       if (!(entry->second.dirty & (1u << s)) || rng_.Chance(0.5)) continue;
       if (inode.spoiled.contains(sector)) continue;
-      // Bytes behind a truncation that is not durable went to other blocks than the old ones.
-      const bool cut = std::ranges::any_of(pending_, [&](const MetaOp& op) {
-        return op.kind == MetaOp::kSize && op.inode == id && op.size_to < op.size_from &&
-               sector * kSectorBytes >= (op.size_to + kPageBytes - 1) / kPageBytes * kPageBytes;
-      });
-      if (!cut) PutSector(inode, sector, entry->second.cache.data() + s * kSectorBytes);
+      if (entry->first * kPageBytes >= cut_from) break;
+      PutSector(inode, sector, entry->second.cache.data() + s * kSectorBytes);
     }
   }
 }
@@ -259,14 +270,7 @@ void SimDisk::KeepSectors(const PowerCutPolicy& policy) {
   };
   std::vector<Unit> units;
   for (const auto& [id, inode] : inodes_) {
-    // A file's pages behind a truncation that was lost: the new bytes lie in blocks that nothing
-    // names.
-    int64_t cut_from = INT64_MAX;
-    for (const MetaOp& op : pending_) {
-      if (op.kind == MetaOp::kSize && op.inode == id && op.size_to < op.size_from) {
-        cut_from = std::min(cut_from, op.size_to);
-      }
-    }
+    const int64_t cut_from = CutFrom(id);
     for (const auto& [index, page] : inode.pages) {
       if (page.dirty == 0 || index * kPageBytes >= cut_from) continue;
       if (policy.unit_bytes >= kPageBytes) {
