@@ -152,7 +152,9 @@ task::Task<absl::Status> Log::RemoveSnapshot(base::Offset end) {
   co_return absl::IsNotFound(status) ? absl::OkStatus() : status;
 }
 
+// The recovery point vouches for indexes, too: those of sealed segments are saved first.
 task::Task<absl::Status> Log::SyncWritten() {
+  RT_CO_RETURN_IF_ERROR(co_await SaveSealed());
   const base::Offset end = written_end_;
   for (size_t i = 0; i < segments_.size(); ++i) {
     Segment& segment = *segments_[i];
@@ -218,7 +220,6 @@ task::Task<absl::Status> Log::Close() {
 
 task::Task<absl::Status> Log::SaveAll() {
   active().EndTimeIndex();
-  RT_CO_RETURN_IF_ERROR(co_await SaveSealed());
   RT_CO_RETURN_IF_ERROR(co_await SaveSegment(active()));
   std::string snapshot = observer_.ProducerSnapshot(log_end_);
   if (!snapshot.empty()) new_snapshots_.emplace_back(log_end_, std::move(snapshot));

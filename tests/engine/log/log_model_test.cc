@@ -177,6 +177,11 @@ class ModelTest {
       status = log_.Reopen();
       ASSERT_TRUE(status.ok()) << status;
       ASSERT_FALSE(log_.info.scanned) << log_.info.cut_reason;
+      // A gap at the end, left by a truncation between two batches with a gap, may be forgotten.
+      const int64_t end = log_->log_end().value();
+      ASSERT_GE(end, batches_.empty() ? start_ : std::max(batches_.back().next, start_));
+      ASSERT_LE(end, end_);
+      end_ = acked_ = end;
     } else {
       log_.open.recovery_point = log_->recovery_point();
       status = log_.KillAndOpen();
