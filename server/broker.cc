@@ -160,8 +160,15 @@ task::Task<ProposalResult> Broker::DeleteTopic(base::Uuid topic_id) {
   ProposalResult result = co_await core::CallOn(
       base::CoreId(0), [catalog, topic_id] { return catalog->DeleteTopic(topic_id); });
   if (result.outcome != ProposalResult::Outcome::kApplied) co_return result;
-  // Every core has removed its files by now, so the tombstone may go. Should that fail, the next
-  // start finds nothing left to remove and forgets it then.
+  // Where files could not be removed the tombstone stays, so that the next start tries again.
+  for (Broker* owner : group_.brokers) {
+    const bool left =
+        co_await core::CallOn(owner->core().id(), [owner, topic_id]() -> task::Task<bool> {
+          co_return owner->left_behind_.contains(topic_id);
+        });
+    if (left) co_return result;
+  }
+  // Should this fail, the next start finds nothing left to remove and forgets it then.
   co_await core::CallOn(base::CoreId(0),
                         [catalog, topic_id] { return catalog->ForgetTopic(topic_id); });
   co_return result;

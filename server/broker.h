@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "engine/base/error.h"
 #include "engine/base/histogram.h"
@@ -160,6 +161,7 @@ class Broker {
   task::Task<void> ListOffsetLocal(OffsetItem* item);
   task::Task<void> OpenPartition(const TopicImage* topic, int32_t index, task::Latch* latch);
   task::Task<void> RemoveTopic(const TopicImage* topic);
+  task::Task<absl::Status> RemoveUnopened(const TopicImage* topic, size_t index);
 
   core::Core& core_;
   BrokerGroup& group_;
@@ -167,6 +169,7 @@ class Broker {
   ImagePtr image_;
   partition::PartitionMap partitions_;
   absl::flat_hash_map<partition::PartitionId, std::string> offline_;  // and why
+  absl::flat_hash_set<base::Uuid> left_behind_;  // deleted topics whose files are still here
   bool closed_ = false;
   BrokerCounters counters_;
   BrokerLatencies latencies_;

@@ -124,6 +124,8 @@ task::Task<void> Broker::FetchItems(const RequestContext& context, const FetchLi
     here.push_back(&item);
   }
   FetchLimits effective = limits;
+  // Who asks for more at least than at most has enough with the most.
+  effective.bytes_min = std::min(limits.bytes_min, std::max<int64_t>(limits.bytes_max, 1));
   if (failed) effective.wait_until = 0;  // an error is told at once
   if (!elsewhere) {
     while (true) {

@@ -3,6 +3,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/logging.h"
+#include "engine/io/file.h"
+#include "engine/log/data_directory.h"
 #include "server/broker.h"
 
 namespace ringtail::server {
@@ -47,14 +49,25 @@ task::Task<void> Broker::OpenPartition(const TopicImage* topic, int32_t index, t
   latch->Done();
 }
 
+// The directory of a partition that could not be opened.
+task::Task<absl::Status> Broker::RemoveUnopened(const TopicImage* topic, size_t index) {
+  const std::string directory = absl::StrCat(group_.data_directory, "/", topic->name, "-", index);
+  const auto owner = co_await log::ReadPartitionMetadata(core_.io(), directory);
+  if (owner.ok() && *owner != topic->id) co_return absl::OkStatus();  // another topic's
+  const absl::Status removed = co_await io::RemoveDirectoryWithFiles(core_.io(), directory);
+  co_return absl::IsNotFound(removed) ? absl::OkStatus() : removed;
+}
+
 task::Task<void> Broker::RemoveTopic(const TopicImage* topic) {
   for (size_t index = 0; index < topic->partitions.size(); ++index) {
+    if (CoreOf(topic->partitions[index]) != core_.id()) continue;
     const partition::PartitionId id{topic->id, static_cast<int32_t>(index)};
     offline_.erase(id);
     std::unique_ptr<partition::Partition> partition = partitions_.Take(id);
-    if (partition == nullptr) continue;
-    const absl::Status removed = co_await partition->Close(/*remove=*/true);
+    const absl::Status removed = partition != nullptr ? co_await partition->Close(/*remove=*/true)
+                                                      : co_await RemoveUnopened(topic, index);
     if (!removed.ok()) {
+      left_behind_.insert(topic->id);
       RT_LOG(kError, "{}-{}: its files could not be removed: {}; the next start tries again",
              topic->name, index, removed.message());
     }

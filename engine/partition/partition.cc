@@ -2,9 +2,11 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
 #include "engine/base/logging.h"
 #include "engine/base/result.h"
+#include "engine/log/data_directory.h"
 
 namespace ringtail::partition {
 namespace {
@@ -76,6 +78,13 @@ task::Task<absl::StatusOr<std::unique_ptr<Partition>>> Partition::Open(
   std::unique_ptr<Partition> partition(new Partition(std::move(identity), config));
   partition->env_ = &env;
   const PartitionIdentity& id = partition->identity_;
+  // A directory of this name may be what is left of a topic that was deleted.
+  const auto owner = co_await log::ReadPartitionMetadata(env.io(), directory);
+  if (owner.ok() && *owner != id.topic_id) {
+    co_return absl::FailedPreconditionError(absl::StrCat(
+        directory, " belongs to the topic with id ", owner->ToString(), ", not to ",
+        id.topic_id.ToString(), "; a restart removes it where that topic was deleted"));
+  }
   auto opened =
       co_await log::Log::Open(env, *partition, directory, config.log, id.name, options, info);
   if (absl::IsNotFound(opened.status())) {
@@ -227,7 +236,11 @@ task::Task<FetchResult> Partition::Fetch(base::Offset from, int64_t bytes_max,
     result.error = Error::kOffsetOutOfRange;
     co_return result;
   }
-  if (from == result.high_watermark || bytes_max <= 0) co_return result;
+  if (from == result.high_watermark) co_return result;
+  if (bytes_max <= 0 && !at_least_one_batch) {
+    result.more = true;
+    co_return result;
+  }
   auto plan = co_await log_->PlanRead(from, result.high_watermark, bytes_max, at_least_one_batch);
   if (!plan.ok()) {
     result.error = FromStatus(plan.status());

@@ -71,7 +71,8 @@ struct PartitionCounters {
 
 class Partition : private log::LogObserver {
  public:
-  // Opens the log in `directory`, or makes it. `env` outlives the partition.
+  // Opens the log in `directory`, or makes it. `env` outlives the partition. FailedPrecondition: it
+  // is another topic's.
   static task::Task<absl::StatusOr<std::unique_ptr<Partition>>> Open(
       log::LogEnvironment& env, std::string directory, PartitionIdentity identity,
       PartitionConfig config, log::OpenOptions options, log::RecoveryInfo* info);

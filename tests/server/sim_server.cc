@@ -1,0 +1,187 @@
+#include "tests/server/sim_server.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/check.h"
+#include "engine/base/result.h"
+#include "engine/io/file.h"
+#include "engine/log/data_directory.h"
+#include "server/kafka/session.h"
+
+namespace ringtail::server {
+namespace {
+
+constexpr char kDataDirectory[] = "/data";
+
+}  // namespace
+
+SimServer::SimServer(sim::SimWorld& world, const SimServerOptions& options) : options_(options) {
+  if (!world.disk().Content("/data/.made").has_value()) world.disk().Put("/data/.made", "");
+  sim::SimBrokerOptions sim_options;
+  sim_options.cores = options.cores;
+  sim_options.backend = options.backend;
+  sim_ = std::make_unique<sim::SimBroker>(world, "broker", sim_options);
+  brokers_.data_directory = kDataDirectory;
+  brokers_.topic_defaults = options.topic_defaults;
+  brokers_.brokers.resize(options.cores);
+  endpoints_.host = "127.0.0.1";
+  endpoints_.advertise_cores = options.advertise_cores;
+  endpoints_.cores.resize(options.cores);
+  native_ = {.software_version = "test",
+             .exchanges_max = static_cast<uint32_t>(options.server.connection.exchanges_max),
+             .connection_bytes_max = options.server.connection.bytes_max};
+  for (uint32_t core = 0; core < options.cores; ++core) {
+    servers_.push_back(std::make_unique<CoreServer>(
+        sim_->core(core), brokers_, options_.server,
+        [this](ListenerKind kind, Broker& broker) -> std::unique_ptr<Session> {
+          if (kind == ListenerKind::kKafka) {
+            return std::make_unique<kafka::Session>(broker, endpoints_);
+          }
+          return std::make_unique<native::Session>(broker, endpoints_, native_);
+        }));
+    brokers_.brokers[core] = &servers_.back()->broker();
+  }
+}
+
+SimServer::~SimServer() {
+  if (sim_ != nullptr) Kill();
+}
+
+void SimServer::End() {
+  // The cores' tasks refer to the servers, and the servers' members to the cores' buffers.
+  if (sim_->alive()) sim_->Kill();
+  for (uint32_t core = 0; core < options_.cores; ++core) sim_->core(core).DropTasks();
+  servers_.clear();
+  catalog_.reset();
+  sim_.reset();
+}
+
+void SimServer::Kill() { End(); }
+
+task::Task<void> SimServer::Publish(ImagePtr image) {
+  for (Broker* broker : brokers_.brokers) {
+    co_await core::CallOn(broker->core().id(),
+                          [broker, &image] { return broker->ApplyImage(image); });
+  }
+}
+
+task::Task<absl::Status> SimServer::OpenCatalog() {
+  io::Backend& io = core::Core::Current().io();
+  auto catalog = co_await LocalCatalog::Open(io, kDataDirectory, 0);
+  if (!catalog.ok()) co_return catalog.status();
+  catalog_ = *std::move(catalog);
+  catalog_->set_publish([this](ImagePtr image) { return Publish(std::move(image)); });
+  brokers_.catalog = catalog_.get();
+  auto clean = co_await log::TakeCleanShutdown(io, kDataDirectory);
+  if (!clean.ok()) co_return clean.status();
+  brokers_.opened_clean = *clean;
+  co_return absl::OkStatus();
+}
+
+task::Task<absl::Status> SimServer::FinishDeletions() {
+  io::Backend& io = core::Core::Current().io();
+  const proto::catalog::CatalogFile file = catalog_->file();
+  for (const auto& tombstone : file.gone()) {
+    base::Uuid id;
+    if (!base::Uuid::FromBytes(base::AsBytes(tombstone.topic_id()), &id)) continue;
+    for (uint32_t partition = 0; partition < tombstone.partitions(); ++partition) {
+      const std::string directory =
+          absl::StrCat(kDataDirectory, "/", tombstone.name(), "-", partition);
+      auto owner = co_await log::ReadPartitionMetadata(io, directory);
+      if (!owner.ok() || *owner != id) continue;
+      RT_CO_RETURN_IF_ERROR(co_await io::RemoveDirectoryWithFiles(io, directory));
+    }
+    co_await catalog_->ForgetTopic(id);
+  }
+  co_return absl::OkStatus();
+}
+
+task::Task<absl::Status> SimServer::ListenAll() {
+  for (uint32_t index = 0; index < options_.cores; ++index) {
+    CoreServer* server = servers_[index].get();
+    CorePorts* ports = &endpoints_.cores[index];
+    CorePorts* shared = &endpoints_.shared;
+    const absl::Status bound = co_await core::CallOn(
+        base::CoreId(index), [server, ports, shared]() -> task::Task<absl::Status> {
+          const std::string host = "127.0.0.1";
+          RT_CO_RETURN_IF_ERROR(server->Listen(host, true, ListenerKind::kKafka, &shared->kafka));
+          RT_CO_RETURN_IF_ERROR(server->Listen(host, true, ListenerKind::kNative, &shared->native));
+          RT_CO_RETURN_IF_ERROR(server->Listen(host, false, ListenerKind::kKafka, &ports->kafka));
+          co_return server->Listen(host, false, ListenerKind::kNative, &ports->native);
+        });
+    if (!bound.ok()) co_return bound;
+  }
+  for (uint32_t index = 0; index < options_.cores; ++index) {
+    CoreServer* server = servers_[index].get();
+    co_await core::CallOn(base::CoreId(index), [server]() -> task::Task<void> {
+      server->StartAccepting();
+      co_return;
+    });
+  }
+  co_return absl::OkStatus();
+}
+
+task::Task<absl::Status> SimServer::Boot() {
+  RT_CO_RETURN_IF_ERROR(co_await OpenCatalog());
+  RT_CO_RETURN_IF_ERROR(co_await FinishDeletions());
+  co_await Publish(catalog_->image());
+  if (!options_.listen) co_return absl::OkStatus();
+  co_return co_await ListenAll();
+}
+
+absl::Status SimServer::Start() {
+  return sim_->Get<absl::Status>(0, [this] { return Boot(); })
+      .value_or(absl::UnavailableError("the start did not end"));
+}
+
+task::Task<bool> SimServer::Close(base::Nanos grace_ns) {
+  const base::Nanos deadline = core::Core::Current().now() + grace_ns;
+  for (const auto& server : servers_) {
+    CoreServer* each = server.get();
+    co_await core::CallOn(each->core().id(),
+                          [each, deadline] { return each->StopServing(deadline); });
+  }
+  bool clean = true;
+  for (Broker* broker : brokers_.brokers) {
+    clean &= co_await core::CallOn(broker->core().id(), [broker] { return broker->CloseAll(); });
+  }
+  if (!clean) co_return false;
+  co_return (co_await log::MarkCleanShutdown(core::Core::Current().io(), kDataDirectory)).ok();
+}
+
+bool SimServer::Stop(base::Nanos grace_ns) {
+  const bool clean =
+      sim_->Get<bool>(0, [this, grace_ns] { return Close(grace_ns); }).value_or(false);
+  End();
+  return clean;
+}
+
+ProposalResult SimServer::CreateTopic(const std::string& name, uint32_t partitions,
+                                      std::map<std::string, std::string> configs) {
+  auto result = sim_->Get<ProposalResult>(0, [=, this] {
+    return broker(0).CreateTopic({.name = name, .partitions = partitions, .configs = configs});
+  });
+  RT_CHECK(result.has_value());
+  return *result;
+}
+
+ProposalResult SimServer::DeleteTopic(const std::string& name) {
+  const base::Uuid id = IdOf(name).topic_id;
+  auto result = sim_->Get<ProposalResult>(0, [this, id] { return broker(0).DeleteTopic(id); });
+  RT_CHECK(result.has_value());
+  return *result;
+}
+
+partition::PartitionId SimServer::IdOf(const std::string& topic, int32_t partition) {
+  const TopicImage* found = broker(0).image()->FindByName(topic);
+  RT_CHECK(found != nullptr);
+  return {found->id, partition};
+}
+
+uint32_t SimServer::CoreOf(const partition::PartitionId& id) {
+  const TopicImage* topic = broker(0).image()->FindById(id.topic_id);
+  return broker(0).CoreOf(topic->partitions[static_cast<size_t>(id.partition)]).value();
+}
+
+}  // namespace ringtail::server

@@ -1,0 +1,71 @@
+// A whole broker in the simulation: what server/process.cc puts together on threads and rings, here
+// on a SimBroker's cores. Its data directory is /data on the world's disk, so a second SimServer in
+// the same world is the restart of the first.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/cluster/local_catalog.h"
+#include "server/core_server.h"
+#include "server/native/session.h"
+#include "tests/sim/cluster.h"
+
+namespace ringtail::server {
+
+struct SimServerOptions {
+  uint32_t cores = 1;
+  CoreServerOptions server;
+  TopicDefaults topic_defaults;
+  sim::SimBackendOptions backend;
+  bool advertise_cores = true;
+  bool listen = true;
+};
+
+class SimServer {
+ public:
+  SimServer(sim::SimWorld& world, const SimServerOptions& options);
+  ~SimServer();  // kill -9, unless it was stopped
+
+  // Ends when it serves. Unavailable: the simulation ended before it did.
+  absl::Status Start();
+  // Orderly, as SIGTERM does it; the process is gone afterwards. Whether all went well.
+  bool Stop(base::Nanos grace_ns = base::kNanosPerSecond);
+  // kill -9; operations in flight are done or not. Nothing of it may be called any more.
+  void Kill();
+
+  sim::SimBroker& sim() { return *sim_; }
+  Broker& broker(uint32_t core) { return servers_[core]->broker(); }
+  CoreServer& server(uint32_t core) { return *servers_[core]; }
+  LocalCatalog& catalog() { return *catalog_; }
+  BrokerGroup& group() { return brokers_; }
+  const Endpoints& endpoints() const { return endpoints_; }
+
+  ProposalResult CreateTopic(const std::string& name, uint32_t partitions = 1,
+                             std::map<std::string, std::string> configs = {});
+  ProposalResult DeleteTopic(const std::string& name);
+  // Of the current image; CHECKs that the topic is there.
+  partition::PartitionId IdOf(const std::string& topic, int32_t partition = 0);
+  uint32_t CoreOf(const partition::PartitionId& id);
+
+ private:
+  task::Task<absl::Status> Boot();
+  task::Task<absl::Status> OpenCatalog();
+  task::Task<absl::Status> FinishDeletions();
+  task::Task<void> Publish(ImagePtr image);
+  task::Task<absl::Status> ListenAll();
+  task::Task<bool> Close(base::Nanos grace_ns);
+  void End();
+
+  SimServerOptions options_;
+  BrokerGroup brokers_;
+  Endpoints endpoints_;
+  native::SessionOptions native_;
+  std::unique_ptr<LocalCatalog> catalog_;
+  std::unique_ptr<sim::SimBroker> sim_;
+  std::vector<std::unique_ptr<CoreServer>> servers_;
+};
+
+}  // namespace ringtail::server
