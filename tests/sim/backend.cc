@@ -98,7 +98,7 @@ SimBackend::~SimBackend() {
   world_.RemoveBackend(id_);
 }
 
-SimBackend::Flight& SimBackend::Stage1(Op* op) {
+SimBackend::Flight& SimBackend::NewFlight(Op* op) {
   const uint64_t id = next_flight_++;
   Flight& flight = flights_[id];
   flight.id = id;
@@ -111,13 +111,13 @@ SimBackend::Flight& SimBackend::Stage1(Op* op) {
 
 void SimBackend::Submit(Op* op) {
   if (dead_) return;
-  staged_.push_back(Stage1(op).id);
+  staged_.push_back(NewFlight(op).id);
 }
 
 void SimBackend::SubmitLinked(Op* first, Op* second) {
   if (dead_) return;
-  const uint64_t head = Stage1(first).id;
-  Flight& tail = Stage1(second);
+  const uint64_t head = NewFlight(first).id;
+  Flight& tail = NewFlight(second);
   tail.stage = Stage::kLinked;
   flights_[head].next = tail.id;
   staged_.push_back(head);

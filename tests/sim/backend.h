@@ -97,7 +97,7 @@ class SimBackend : public io::Backend {
   };
 
   // backend.cc: the life of an operation.
-  Flight& Stage1(io::Op* op);
+  Flight& NewFlight(io::Op* op);
   void Begin(Flight& flight);
   void Queue(Flight& flight, base::Nanos delay);
   void Execute(uint64_t id);

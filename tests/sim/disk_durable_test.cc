@@ -116,6 +116,16 @@ TEST(DiskDurableTest, SyncCoversWhatWasWrittenBeforeItStarted) {
   EXPECT_EQ(Letters(Cut(disk, id, {PowerCutPolicy::kNone})), "ao");
 }
 
+TEST(DiskDurableTest, GrowthDuringASyncTakesNothingFromIt) {
+  SimDisk disk = MakeDisk(1);
+  const InodeId id = OldFile(disk, 1);
+  WriteText(disk, id, 512, Sectors("a"));
+  const auto sync = disk.StartSync(id);
+  WriteText(disk, id, 1024, Sectors("b"));
+  disk.FinishSync(sync);
+  EXPECT_EQ(Letters(Cut(disk, id, {PowerCutPolicy::kNone})), "oa");
+}
+
 TEST(DiskDurableTest, FailedSyncLeavesCleanPagesThatAreNotDurable) {
   bool lost = false;
   ForSeeds(20, [&](uint64_t seed) {

@@ -44,7 +44,9 @@ struct FaultRule {
   uint64_t count = 1;             // then it fires at most so often; 0: only counts what matches
   double probability = 1;
   base::Nanos delay_ns = 10 * base::kNanosPerMilli;
-  std::function<void()> hook;  // called when it fires, before the operation does anything
+  // Called when it fires, before the operation does anything. It must not end a process: a core is
+  // in its turn (kPause, and end it from outside).
+  std::function<void()> hook;
 };
 
 class Faults {

@@ -97,12 +97,14 @@ SimProcess& SimWorld::NewProcess(std::string name, SimDisk* disk, std::string ho
 
 void SimWorld::Kill(SimProcess& process) {
   Trace("kill", process.id(), 0);
+  paused_ = false;
   End(process, /*power_cut=*/false);
 }
 
 void SimWorld::PowerCut(const PowerCutPolicy& policy, SimDisk* disk) {
   if (disk == nullptr) disk = disks_[0].get();
   Trace("power cut", policy.kept, policy.unit_bytes);
+  paused_ = false;
   for (const auto& process : processes_) {
     if (process->disk_ == disk) End(*process, /*power_cut=*/true);
   }

@@ -133,6 +133,7 @@ class SimWorld {
   bool RunUntil(const std::function<bool()>& done, uint64_t steps_max = kStepsDefault);
   // Runs until `duration` has passed.
   void RunFor(base::Nanos duration, uint64_t steps_max = kStepsDefault);
+  // Kill and PowerCut resume, too.
   void Pause() { paused_ = true; }
   bool paused() const { return paused_; }
   void Resume() { paused_ = false; }
