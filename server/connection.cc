@@ -63,7 +63,8 @@ task::Task<void> Connection::Run() {
 task::Task<void> Connection::ReadLoop() {
   absl::Status why;
   while (!aborted_) {
-    if (queued_ >= environment_.limits.exchanges_max) {
+    if (queued_ >= environment_.limits.exchanges_max ||
+        reply_bytes_ > environment_.limits.reply_bytes_max) {
       reader_->ReleaseLent();
       co_await has_room_.Wait();
       continue;
@@ -79,11 +80,25 @@ task::Task<void> Connection::ReadLoop() {
     task::Spawn("request", RunExchange(NewExchange(*std::move(frame))));
   }
   LogEnd(why);
-  if (!why.ok()) Abort();
+  if (absl::IsInvalidArgument(why)) {
+    Refuse(why);
+  } else if (!why.ok()) {
+    Abort();
+  }
   // A peer that has ended its stream may still read the replies, but waits for no more data.
   cancel_.Cancel();
   reading_ = false;
   changed_.NotifyAll();
+}
+
+// What came before is answered still; the refusal is the last reply.
+void Connection::Refuse(const absl::Status& why) {
+  Exchange* exchange = NewExchange(Frame());
+  --running_;
+  exchange->finished = true;
+  exchange->reply.close_after = true;
+  session_->FillRefused(why, &exchange->reply);
+  Answer(exchange);
 }
 
 Exchange* Connection::NewExchange(Frame frame) {
@@ -125,6 +140,7 @@ task::Task<void> Connection::RunExchange(Exchange* exchange) {
 
 void Connection::Answer(Exchange* exchange) {
   exchange->answered = true;
+  reply_bytes_ += exchange->reply.head.capacity();
   if (!queue_.empty() && &queue_.front() == exchange) changed_.NotifyAll();
 }
 
@@ -162,8 +178,8 @@ task::Task<void> Connection::WriteLoop() {
     if (!answered) {
       exchange->Unlink();
       --queued_;
-      exchange->sent = true;
       exchange->answered = true;
+      exchange->sent = true;
       Recycle(exchange);
       has_room_.NotifyAll();
       continue;
@@ -176,8 +192,9 @@ task::Task<void> Connection::WriteLoop() {
   }
   while (Exchange* exchange = queue_.PopFront()) {
     --queued_;
-    exchange->sent = true;
+    if (exchange->answered) reply_bytes_ -= exchange->reply.head.capacity();
     exchange->answered = true;
+    exchange->sent = true;
     Recycle(exchange);
   }
 }
@@ -200,6 +217,7 @@ task::Task<absl::Status> Connection::SendReady() {
   if (status.ok()) status = co_await FlushSpans(false);
   spans_.clear();
   for (Exchange* exchange : sending_) {
+    reply_bytes_ -= exchange->reply.head.capacity();
     exchange->sent = true;
     Recycle(exchange);
   }

@@ -48,13 +48,16 @@ class Session : public FrameFormat {
   // The reply of a request whose deadline has passed; false: nothing can be said, close.
   // Called while Handle still runs: uses nothing but the frame and `reply`.
   virtual bool FillTimedOut(Exchange* exchange, Reply* reply) = 0;
+  // The last words to a peer whose bytes are no frame of this protocol; false: none are understood.
+  virtual bool FillRefused(const absl::Status& why, Reply* reply) { return false; }
   // What the client calls itself, for logs; "" if unknown.
   virtual absl::string_view client_id() const = 0;
 };
 
 struct ConnectionLimits {
   size_t bytes_max = 100u << 20;  // of requests in flight; one larger frame is taken alone
-  size_t exchanges_max = 256;
+  size_t exchanges_max = 128;
+  size_t reply_bytes_max = 1u << 20;  // of replies not yet sent; beyond it no request is read
   FrameTimeouts frames;
   base::Nanos send_timeout_ns = 60 * base::kNanosPerSecond;  // for each piece without progress
   io::SendPath send_path = io::SendPath::kAuto;
@@ -109,6 +112,7 @@ class Connection : public task::ListNode {
   task::Task<absl::Status> SendReady();
   task::Task<absl::Status> SendReply(Reply* reply);
   task::Task<absl::Status> FlushSpans(bool more);
+  void Refuse(const absl::Status& why);
   void LogEnd(const absl::Status& why);
   Exchange* NewExchange(Frame frame);
   void Recycle(Exchange* exchange);
@@ -127,6 +131,7 @@ class Connection : public task::ListNode {
   task::IntrusiveList<Exchange> queue_;  // not yet sent, in request order
   size_t queued_ = 0;
   size_t running_ = 0;                                // tasks of exchanges that have not ended
+  size_t reply_bytes_ = 0;                            // memory of replies that wait to be sent
   std::vector<std::unique_ptr<Exchange>> exchanges_;  // all
   std::vector<Exchange*> spare_;
   std::vector<Exchange*> sending_;

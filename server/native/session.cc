@@ -86,6 +86,13 @@ bool Session::FillTimedOut(server::Exchange* exchange, server::Reply* reply) {
   return true;
 }
 
+bool Session::FillRefused(const absl::Status& why, server::Reply* reply) {
+  ResponseHeader response;
+  FillError(Error::kInvalidRequest, std::string(why.message()), response.mutable_error());
+  Encode(response, 0, reply);
+  return true;
+}
+
 std::unique_ptr<Session::Scratch> Session::TakeScratch() {
   if (spare_.empty()) return std::make_unique<Scratch>();
   std::unique_ptr<Scratch> scratch = std::move(spare_.back());

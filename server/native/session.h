@@ -36,6 +36,7 @@ class Session : public server::Session {
   absl::StatusOr<size_t> FrameBytes(base::ByteView prefix) const override;
   task::Task<void> Handle(server::Exchange* exchange) override;
   bool FillTimedOut(server::Exchange* exchange, server::Reply* reply) override;
+  bool FillRefused(const absl::Status& why, server::Reply* reply) override;
   absl::string_view client_id() const override { return client_id_; }
 
  private:
