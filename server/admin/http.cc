@@ -268,6 +268,7 @@ void HttpServer::Stop() {
   if (!thread_.joinable()) return;
   sockets_->RequestStop();
   thread_.join();
+  sockets_.reset();
 }
 
 }  // namespace ringtail::server::admin

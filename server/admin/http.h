@@ -37,7 +37,7 @@ class HttpServer {
   HttpServer& operator=(const HttpServer&) = delete;
 
   uint16_t port() const { return port_; }
-  // Cuts the connection that is being served once its handler has returned, and ends the thread.
+  // Ends the thread and closes all connections; the one being served when its handler has returned.
   void Stop();
 
  private:
