@@ -118,6 +118,9 @@ class Log {
   base::Offset written_end() const { return written_end_; }
   base::Offset log_end() const { return log_end_; }
   // Everything below was synced to the device.
+  base::Offset synced_end() const { return synced_end_; }
+  // Segments that end at or below it were closed and synced with their indexes: what
+  // OpenOptions::recovery_point takes after a crash.
   base::Offset recovery_point() const { return recovery_point_; }
   // Ok, or why appends are refused.
   const absl::Status& write_status() const { return write_status_; }
@@ -164,7 +167,7 @@ class Log {
   task::Task<absl::StatusOr<std::vector<SegmentInfo>>> Segments();
 
   // --- Durability and end.
-  // Syncs what is written and moves recovery_point.
+  // Syncs what is written: moves synced_end, and recovery_point to the active segment's start.
   task::Task<absl::Status> Sync();
   // Ends the segment now, as when it is full. Nothing to do where it is empty.
   absl::Status Roll();
@@ -288,6 +291,7 @@ class Log {
   base::Offset log_start_;
   base::Offset written_end_;
   base::Offset log_end_;
+  base::Offset synced_end_;
   base::Offset recovery_point_;
 
   std::deque<Queued> queue_;

@@ -167,7 +167,8 @@ task::Task<absl::Status> Log::Recovery::LoadSegments() {
   RT_CO_RETURN_IF_ERROR(co_await log_.RemoveFiles(std::move(behind_cut)));
   if (log_.segments_.empty()) log_.AddSegment(end);
   log_.log_end_ = log_.written_end_ = end;
-  log_.recovery_point_ = options_.clean ? end : std::min(options_.recovery_point, end);
+  log_.recovery_point_ = options_.clean ? end : std::min(options_.recovery_point, log_.active().base());
+  log_.synced_end_ = log_.recovery_point_;
   co_return absl::OkStatus();
 }
 
@@ -242,7 +243,8 @@ task::Task<absl::Status> Log::Recovery::SetStart() {
     info_->segments_removed += static_cast<uint32_t>(removed.size());
     RT_CO_RETURN_IF_ERROR(co_await log_.RemoveFiles(std::move(removed)));
     log_.AddSegment(log_.log_start_);
-    log_.log_end_ = log_.written_end_ = log_.recovery_point_ = log_.log_start_;
+    log_.log_end_ = log_.written_end_ = log_.log_start_;
+    log_.synced_end_ = log_.recovery_point_ = log_.log_start_;
     changed_ = true;
   }
   if (log_.epochs_.TruncateFromEnd(log_.log_end_)) log_.epochs_dirty_ = true;
@@ -323,7 +325,7 @@ task::Task<absl::Status> Log::ReplayFrom(base::Offset from) {
     while (position < end) {
       if (!reader.Try(position)) RT_CO_RETURN_IF_ERROR(co_await reader.Load(position));
       position += static_cast<int64_t>(reader.header().size_bytes());
-      if (reader.header().base_offset() >= from) observer_.ReplayBatch(reader.header());
+      if (reader.header().last_offset() >= from) observer_.ReplayBatch(reader.header());
     }
   }
   co_return absl::OkStatus();

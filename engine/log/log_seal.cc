@@ -82,6 +82,7 @@ task::Task<absl::Status> Log::SaveSealed() {
     RT_CO_RETURN_IF_ERROR(co_await SaveSegment(segment));
     segment.saved = true;
     recovery_point_ = std::max(recovery_point_, segments_[i + 1]->base());
+    synced_end_ = std::max(synced_end_, recovery_point_);
   }
   co_return co_await WriteSnapshots(/*sync=*/false);
 }
@@ -152,10 +153,12 @@ task::Task<absl::Status> Log::RemoveSnapshot(base::Offset end) {
   co_return absl::IsNotFound(status) ? absl::OkStatus() : status;
 }
 
-// The recovery point vouches for indexes, too: those of sealed segments are saved first.
+// The recovery point vouches for indexes and file sizes, too, so that it never lies within the active
+// segment, which may be rolled right where it was synced.
 task::Task<absl::Status> Log::SyncWritten() {
   RT_CO_RETURN_IF_ERROR(co_await SaveSealed());
   const base::Offset end = written_end_;
+  const base::Offset sealed_end = std::min(active().base(), end);
   for (size_t i = 0; i < segments_.size(); ++i) {
     Segment& segment = *segments_[i];
     if (!segment.dirty) continue;
@@ -177,7 +180,8 @@ task::Task<absl::Status> Log::SyncWritten() {
       co_return synced;
     }
   }
-  recovery_point_ = std::max(recovery_point_, end);
+  synced_end_ = std::max(synced_end_, end);
+  recovery_point_ = std::max(recovery_point_, sealed_end);
   co_return absl::OkStatus();
 }
 
@@ -228,7 +232,9 @@ task::Task<absl::Status> Log::SaveAll() {
   RT_CO_RETURN_IF_ERROR(co_await io::ReplaceFile(env_.io(), directory_ + "/" + kEpochCheckpointFile,
                                                  epochs_.Encode()));
   directory_dirty_ = true;
-  co_return co_await SyncWritten();
+  RT_CO_RETURN_IF_ERROR(co_await SyncWritten());
+  recovery_point_ = log_end_;  // the active segment is as a sealed one now
+  co_return absl::OkStatus();
 }
 
 task::Task<absl::Status> Log::CloseAndRemove() {

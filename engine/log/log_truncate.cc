@@ -54,7 +54,8 @@ void Log::EndCut() {
 
 void Log::SetEnd(base::Offset end, const absl::Status& why) {
   written_end_ = log_end_ = end;
-  recovery_point_ = std::min(recovery_point_, end);
+  synced_end_ = std::min(synced_end_, end);
+  recovery_point_ = std::min(recovery_point_, active().base());
   append_positions_.ForgetFrom(end);
   plan_positions_.ForgetFrom(end);
   if (epochs_.TruncateFromEnd(end)) epochs_dirty_ = true;
@@ -124,7 +125,7 @@ task::Task<absl::Status> Log::TruncateFullyAndStartAt(base::Offset start, base::
   epochs_.Clear();
   epochs_dirty_ = true;
   SetEnd(start, absl::AbortedError(name_.ToString() + ": truncated"));
-  recovery_point_ = start;
+  synced_end_ = recovery_point_ = start;
   for (const base::Offset end : std::vector<base::Offset>(snapshots_)) {
     if (status.ok()) status = co_await RemoveSnapshot(end);
   }

@@ -167,7 +167,7 @@ class ModelTest {
     } else {
       Settle();
       ASSERT_TRUE(log_.machine().Run(log_->Sync()).ok());
-      ASSERT_EQ(log_->recovery_point().value(), end_);
+      ASSERT_EQ(log_->synced_end().value(), end_);
     }
   }
   void Restart() {
