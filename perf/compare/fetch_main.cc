@@ -1,6 +1,8 @@
 // compare_fetch: native fetch of hot data beside a raw non-blocking sendfile loop with the same
 // chunks.
 
+#include <algorithm>
+
 #include "absl/flags/flag.h"
 #include "perf/lib/broker.h"
 #include "perf/lib/check.h"
@@ -15,7 +17,8 @@ ABSL_FLAG(std::vector<std::string>, broker_flags, {},
 ABSL_FLAG(std::vector<std::string>, chunk_kib, (std::vector<std::string>{"64", "256", "1024"}),
           "bytes asked for per fetch, in KiB");
 ABSL_FLAG(int64_t, data_mib, 512, "hot data that is sent round and round");
-ABSL_FLAG(int, window, 4, "fetches kept outstanding");
+ABSL_FLAG(int64_t, in_flight_kib, 4096, "KiB asked for and not yet received, at least 4 fetches");
+ABSL_FLAG(int64_t, buffer_kib, 256, "the client's receive buffer");
 ABSL_FLAG(double, seconds, 1.0, "measured seconds per round");
 ABSL_FLAG(int, rounds, 7, "rounds per contender");
 ABSL_FLAG(std::string, json, "", "also write the figures to this file");
@@ -63,10 +66,13 @@ int Main() {
 
   perf::DrainOptions drain;
   drain.seconds = absl::GetFlag(FLAGS_seconds);
-  const int window = absl::GetFlag(FLAGS_window);
+  drain.buffer_bytes = absl::GetFlag(FLAGS_buffer_kib) << 10;
   perf::Report report("(b) Fetch of hot data over loopback TCP");
   for (const std::string& kib : absl::GetFlag(FLAGS_chunk_kib)) {
     const int64_t chunk_bytes = std::stoll(kib) << 10;
+    // A streaming raw loop never waits to be asked, so the fetches must not run dry either.
+    const int64_t asked = (absl::GetFlag(FLAGS_in_flight_kib) << 10) / chunk_bytes;
+    const int window = static_cast<int>(std::max<int64_t>(4, asked));
     std::vector<perf::Contender> contenders;
     for (const bool on_request : {false, true}) {
       const raw::FetchOptions options = {raw::FetchMethod::kSendfile, chunk_bytes, on_request};
@@ -74,7 +80,7 @@ int Main() {
                             [=] { return raw::RunFetch(file, options, drain, window); }});
     }
     contenders.push_back(
-        {"broker, native fetch", [&, chunk_bytes] {
+        {"broker, native fetch", [&, chunk_bytes, window] {
            const perf::NativeConnection connection(partition.port);
            perf::FetchStream stream(connection.fd(), partition, batch, batches, chunk_bytes, drain);
            stream.Start(window);
