@@ -33,6 +33,12 @@ short_rounds() { # GOAL
   esac
 }
 
+# Programs remove what they wrote; after Ctrl-C nobody else would.
+RINGTAIL_PERF_DIR=$(mktemp -d "${RINGTAIL_PERF_DIR:-/var/tmp}/ringtail-bench-XXXXXX") || exit 1
+export RINGTAIL_PERF_DIR
+trap 'rm -rf "$RINGTAIL_PERF_DIR"' EXIT
+trap 'exit 130' INT TERM
+
 status=0
 [ -z "$json" ] || mkdir -p "$json"
 for goal in "${goals[@]}"; do
