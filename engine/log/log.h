@@ -242,6 +242,7 @@ class Log {
   void StartBackground();
   bool HasBackgroundWork() const;
   task::Task<void> Background();
+  task::Task<absl::Status> SyncEpochs();
   task::Task<absl::Status> SaveSealed();
   task::Task<absl::Status> SaveSegment(Segment& segment);
   task::Task<absl::Status> SaveAll();
@@ -319,7 +320,8 @@ class Log {
 
   std::vector<base::Offset> snapshots_;  // offsets of the .snapshot files, rising
   std::vector<std::pair<base::Offset, std::string>> new_snapshots_;  // to be written
-  bool epochs_dirty_ = false;
+  bool epochs_dirty_ = false;     // the checkpoint file is behind
+  bool epochs_unsynced_ = false;  // it may not survive a power cut
   bool directory_dirty_ = false;  // files came or went since the last sync of the directory
   bool background_ = false;
   task::WaitList background_done_;

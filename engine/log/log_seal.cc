@@ -57,7 +57,7 @@ task::Task<void> Log::Background() {
       epochs_dirty_ = false;
       status = co_await ReplaceUnsynced(env_.io(), directory_ + "/" + kEpochCheckpointFile,
                                         epochs_.Encode());
-      if (!status.ok()) epochs_dirty_ = true;
+      (status.ok() ? epochs_unsynced_ : epochs_dirty_) = true;
     }
     if (status.ok()) status = co_await SaveSealed();
     if (status.ok() && active().index().unsaved() > kUnsavedEntriesMax) {
@@ -72,6 +72,20 @@ task::Task<void> Log::Background() {
   background_done_.NotifyAll();
 }
 
+// Batches below the recovery point are not read again for their epochs, so these come first.
+task::Task<absl::Status> Log::SyncEpochs() {
+  if (!epochs_dirty_ && !epochs_unsynced_) co_return absl::OkStatus();
+  epochs_dirty_ = false;
+  const absl::Status status = co_await io::ReplaceFile(
+      env_.io(), directory_ + "/" + kEpochCheckpointFile, epochs_.Encode());
+  if (status.ok()) {
+    epochs_unsynced_ = false;
+  } else {
+    epochs_dirty_ = true;
+  }
+  co_return status;
+}
+
 // Segments that are full and wholly written. Moves the recovery point to where the rest begins.
 task::Task<absl::Status> Log::SaveSealed() {
   for (size_t i = 0; i + 1 < segments_.size(); ++i) {
@@ -80,6 +94,7 @@ task::Task<absl::Status> Log::SaveSealed() {
     if (segments_[i + 1]->base() > written_end_) break;
     segment.EndTimeIndex();  // recovery, which found it sealed, has not
     RT_CO_RETURN_IF_ERROR(co_await SaveSegment(segment));
+    RT_CO_RETURN_IF_ERROR(co_await SyncEpochs());
     segment.saved = true;
     recovery_point_ = std::max(recovery_point_, segments_[i + 1]->base());
     synced_end_ = std::max(synced_end_, recovery_point_);
@@ -180,6 +195,7 @@ task::Task<absl::Status> Log::SyncWritten() {
       co_return synced;
     }
   }
+  RT_CO_RETURN_IF_ERROR(co_await SyncEpochs());
   synced_end_ = std::max(synced_end_, end);
   recovery_point_ = std::max(recovery_point_, sealed_end);
   co_return absl::OkStatus();
