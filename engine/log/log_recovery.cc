@@ -167,7 +167,8 @@ task::Task<absl::Status> Log::Recovery::LoadSegments() {
   RT_CO_RETURN_IF_ERROR(co_await log_.RemoveFiles(std::move(behind_cut)));
   if (log_.segments_.empty()) log_.AddSegment(end);
   log_.log_end_ = log_.written_end_ = end;
-  log_.recovery_point_ = options_.clean ? end : std::min(options_.recovery_point, log_.active().base());
+  log_.recovery_point_ =
+      options_.clean ? end : std::min(options_.recovery_point, log_.active().base());
   log_.synced_end_ = log_.recovery_point_;
   co_return absl::OkStatus();
 }

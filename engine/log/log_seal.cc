@@ -168,8 +168,8 @@ task::Task<absl::Status> Log::RemoveSnapshot(base::Offset end) {
   co_return absl::IsNotFound(status) ? absl::OkStatus() : status;
 }
 
-// The recovery point vouches for indexes and file sizes, too, so that it never lies within the active
-// segment, which may be rolled right where it was synced.
+// The recovery point vouches for indexes and file sizes, too, so that it never lies within the
+// active segment, which may be rolled right where it was synced.
 task::Task<absl::Status> Log::SyncWritten() {
   RT_CO_RETURN_IF_ERROR(co_await SaveSealed());
   const base::Offset end = written_end_;

@@ -29,8 +29,8 @@ class LogRun {
   sim::Faults& faults() { return machine_.world().faults(); }
   LogUnderTest& log() { return *log_; }
 
-  // Appends batches of 1 to 3 records, some together, waiting for some; syncs now and then. Ends early
-  // where an operation paused the world.
+  // Appends batches of 1 to 3 records, some together, waiting for some; syncs now and then. Ends
+  // early where an operation paused the world.
   void Load() {
     for (int i = 0; i < kAppends; ++i) {
       const AppendResult append = log_->Append(Batch(i), i / 8);
@@ -40,8 +40,7 @@ class LogRun {
         continue;
       }
       if (i % 3 == 1) continue;
-      const auto status =
-          machine_.TryRun((*log_)->WaitWritten(append, base::kNever));
+      const auto status = machine_.TryRun((*log_)->WaitWritten(append, base::kNever));
       if (!status.has_value()) return;
       if (status->ok()) {
         acked_end = append.end_offset;
@@ -281,8 +280,8 @@ TEST(LogFaultTest, AFlippedBitCutsThereAndNothingIsKeptBehind) {
   const base::Offset end = run.log()->log_end();
   run.machine().world().disk().SyncEverything();
   run.log().Kill();
-  ASSERT_TRUE(run.machine().world().disk().Corrupt(
-      "/data/topic-0/00000000000000000000.log", 700, 1, FaultKind::kBitFlip));
+  ASSERT_TRUE(run.machine().world().disk().Corrupt("/data/topic-0/00000000000000000000.log", 700, 1,
+                                                   FaultKind::kBitFlip));
   run.machine().Start();
   run.log().open.recovery_point = At(0);
   ASSERT_TRUE(run.log().Open().ok());
