@@ -92,6 +92,10 @@ absl::Status Serve(const LoadedConfig& loaded, int signal_fd) {
 }
 
 int Main(int argc, char** argv) {
+  if (!__builtin_cpu_supports("x86-64-v2")) {
+    std::fprintf(stderr, "ringtaild: this build needs a CPU of level x86-64-v2 (SSE4.2, POPCNT)\n");
+    return 1;
+  }
   absl::InitializeSymbolizer(argv[0]);
   absl::InstallFailureSignalHandler({});
   const int signal_fd = BlockSignals();
