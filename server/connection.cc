@@ -23,7 +23,7 @@ Connection::Connection(const ConnectionEnvironment& environment, int socket, Lis
       opened_at_(environment.core.now()),
       budget_(environment.limits.bytes_max) {}
 
-Connection::~Connection() { RT_CHECK(running_ == 0); }
+Connection::~Connection() = default;
 
 void Connection::Abort() {
   if (aborted_) return;
@@ -38,7 +38,7 @@ void Connection::Drain() {
   if (draining_) return;
   draining_ = true;
   cancel_.Cancel();
-  if (queued_ == 0) Abort();
+  if (queued_ == 0 && sending_.empty()) Abort();
 }
 
 void Connection::LogEnd(const absl::Status& why) {
@@ -78,6 +78,8 @@ task::Task<void> Connection::ReadLoop() {
     if (frame->empty() || draining_) break;
     ++counters_.requests;
     task::Spawn("request", RunExchange(NewExchange(*std::move(frame))));
+    // The writer looks at the deadline of the first in line once its handler has set it.
+    if (queued_ == 1) changed_.NotifyAll();
   }
   LogEnd(why);
   if (absl::IsInvalidArgument(why)) {
@@ -239,15 +241,22 @@ task::Task<absl::Status> Connection::SendReply(Reply* reply) {
     RT_CO_RETURN_IF_ERROR(co_await FlushSpans(true));
     RT_CO_RETURN_IF_ERROR(co_await environment_.sender.SendFileRange(
         socket_, piece.file, piece.position, piece.bytes, environment_.limits.send_path,
-        environment_.core.now() + environment_.limits.send_timeout_ns));
+        SendDeadline(piece.bytes)));
   }
   co_return absl::OkStatus();
 }
 
+base::Nanos Connection::SendDeadline(int64_t bytes) const {
+  return environment_.core.now() + environment_.limits.send_timeout_ns +
+         bytes * base::kNanosPerSecond / environment_.limits.frames.body_bytes_per_s_min;
+}
+
 task::Task<absl::Status> Connection::FlushSpans(bool more) {
   if (spans_.empty()) co_return absl::OkStatus();
-  const absl::Status status = co_await environment_.sender.SendSpans(
-      socket_, spans_, more, environment_.core.now() + environment_.limits.send_timeout_ns);
+  int64_t bytes = 0;
+  for (const iovec& span : spans_) bytes += static_cast<int64_t>(span.iov_len);
+  const absl::Status status =
+      co_await environment_.sender.SendSpans(socket_, spans_, more, SendDeadline(bytes));
   spans_.clear();
   co_return status;
 }

@@ -59,7 +59,8 @@ struct ConnectionLimits {
   size_t exchanges_max = 128;
   size_t reply_bytes_max = 1u << 20;  // of replies not yet sent; beyond it no request is read
   FrameTimeouts frames;
-  base::Nanos send_timeout_ns = 60 * base::kNanosPerSecond;  // for each piece without progress
+  // For each piece, plus its length at the least rate of `frames`.
+  base::Nanos send_timeout_ns = 60 * base::kNanosPerSecond;
   io::SendPath send_path = io::SendPath::kAuto;
 };
 
@@ -81,7 +82,7 @@ class Connection : public task::ListNode {
  public:
   Connection(const ConnectionEnvironment& environment, int socket, ListenerKind listener,
              std::string peer);
-  ~Connection();  // Run has ended
+  ~Connection();  // Run has ended, or the core drops its tasks
 
   // Before Run.
   void SetSession(std::unique_ptr<Session> session) { session_ = std::move(session); }
@@ -112,6 +113,7 @@ class Connection : public task::ListNode {
   task::Task<absl::Status> SendReady();
   task::Task<absl::Status> SendReply(Reply* reply);
   task::Task<absl::Status> FlushSpans(bool more);
+  base::Nanos SendDeadline(int64_t bytes) const;
   void Refuse(const absl::Status& why);
   void LogEnd(const absl::Status& why);
   Exchange* NewExchange(Frame frame);

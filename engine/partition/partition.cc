@@ -192,6 +192,7 @@ task::Task<ProduceResult> Partition::Produce(base::MutableByteView batches, AckP
       if (log_->log_end() < end) result.error = Error::kStorageError;
     }
     if (high_watermark_ < end && result.error == Error::kNone) result.error = Error::kNotLeader;
+    if (result.error != Error::kNone) result.base_offset = base::Offset(-1);
     co_return result;
   }
   if (result.error != Error::kNone) {
@@ -209,7 +210,10 @@ task::Task<ProduceResult> Partition::Produce(base::MutableByteView batches, AckP
   // The bytes are referred to until then, whatever the acks ask for.
   const absl::Status written = co_await log_->WaitWritten(append, base::kNever);
   result.error = FromStatus(written);
-  if (result.error != Error::kNone) ++counters_.produce_errors;
+  if (result.error != Error::kNone) {
+    ++counters_.produce_errors;
+    result.base_offset = base::Offset(-1);
+  }
   co_return result;
 }
 

@@ -83,7 +83,6 @@ class Partition : private log::LogObserver {
   log::Log& log() { return *log_; }
   const PartitionCounters& counters() const { return counters_; }
   size_t producer_count() const { return producers_.producer_count(); }
-  size_t waiting_fetches() const { return waiting_; }
 
   // What consumers may read ends here. One replica: all that is written.
   base::Offset high_watermark() const { return high_watermark_; }
@@ -133,7 +132,6 @@ class Partition : private log::LogObserver {
   ProducerState producers_;
   PartitionCounters counters_;
   base::Offset high_watermark_;
-  size_t waiting_ = 0;
   task::IntrusiveList<FetchLink> watchers_;
   task::Gate users_;
   std::unique_ptr<log::Log> log_;

@@ -24,7 +24,10 @@ Scheduler::Scope::~Scope() { current = previous_; }
 
 Scheduler::~Scheduler() {
   const Scope scope(*this);
-  while (!roots_.empty()) roots_.front().Destroy();
+  // The newest first: who starts a task lends it what it owns.
+  std::vector<RootTask*> roots;
+  roots_.ForEach([&](RootTask& root) { roots.push_back(&root); });
+  for (auto root = roots.rbegin(); root != roots.rend(); ++root) (*root)->Destroy();
   for (Timer* timer : heap_) timer->scheduler_ = nullptr;
 }
 
