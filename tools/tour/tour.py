@@ -240,7 +240,8 @@ class Tour:
     def read_with_kcat(self, broker, note):
         if not shutil.which("kcat"):
             return
-        command = ["kcat", "-b", broker.address("kafka"), "-C", "-t", note["topic"], "-o", "beginning", "-e", "-q"]
+        command = ["kcat", "-b", broker.address("kafka"), "-C", "-t", note["topic"], "-o", "beginning", "-e", "-q",
+                   "-X", "queued.min.messages=1000000"]  # its own bound of 100,000 would make it pause
         say("+ " + " ".join(command))
         self.consume(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE), "kcat", note)
 
