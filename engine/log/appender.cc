@@ -174,7 +174,7 @@ void Log::MaybeAllocate(Segment& segment) {
   const int64_t step = std::min(static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(rate))),
                                 options.allocate_bytes_max);
   const int64_t ahead = segment.allocated_bytes - segment.written_bytes;
-  if (ahead >= step / 2 || &segment != &active()) return;
+  if (ahead >= step / 4 * 3 || &segment != &active()) return;
   const int64_t from = std::max(segment.allocated_bytes, segment.written_bytes);
   const int64_t bytes = std::min(step, config_.segment_bytes_max - from);
   if (bytes < options.allocate_bytes_min) return;

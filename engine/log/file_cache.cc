@@ -76,7 +76,6 @@ task::Task<void> FileCache::CloseIdle() {
 void FileCache::Unpinned(LogFile* file) {
   idle_.PushBack(*file);
   ++idle_count_;
-  EvictDownTo(open_files_max_);
 }
 
 void FileCache::Forget(LogFile* file) {

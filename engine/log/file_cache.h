@@ -2,8 +2,8 @@
 // descriptors.
 //
 // A LogFile names one file and is held by its segment (FileRef). Whoever does I/O on it takes a
-// FilePin, which keeps the descriptor open; files without pins are closed, least recently used
-// first, when there are more than the budget. All on one core.
+// FilePin, which keeps the descriptor open. When another file is opened and there are more than the
+// budget, those without pins are closed, least recently used first. All on one core.
 #pragma once
 
 #include <cstddef>

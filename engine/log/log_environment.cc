@@ -36,8 +36,13 @@ void LogEnvironment::NoteInlineWrite(int64_t bytes, base::Nanos took_ns) {
     pause_ns_ = 0;
     return;
   }
+  // A single one may be this thread's having lost its CPU; the kernel's throttling goes on.
+  const base::Nanos now = io_.Now();
+  const bool again = now < slow_until_;
+  slow_until_ = now + 2 * options_.inline_pause_min_ns;
+  if (!again && pause_ns_ == 0) return;
   pause_ns_ = std::clamp(pause_ns_ * 2, options_.inline_pause_min_ns, options_.inline_pause_max_ns);
-  pause_until_ = io_.Now() + pause_ns_;
+  pause_until_ = now + pause_ns_;
   ++counters_.inline_pauses;
 }
 

@@ -67,6 +67,7 @@ class LogEnvironment {
   WriteTimes write_times_;
   FileCache files_;
   PinTable pins_;
+  base::Nanos slow_until_ = 0;  // an inline write was slow not long before
   base::Nanos pause_until_ = 0;
   base::Nanos pause_ns_ = 0;
 };

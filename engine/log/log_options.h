@@ -18,8 +18,9 @@ struct LogOptions {
   WritePath write_path = WritePath::kAuto;
   // kAuto: a write of up to this many bytes is made inline. Derived by perf/log_bench.cc.
   int64_t inline_bytes_max = 1 << 20;
-  // kAuto: an inline write that took longer sends this core's writes to the ring for a while, which
-  // doubles from the shortest to the longest pause as long as the writes tried in between are slow.
+  // kAuto: inline writes that took longer, two of them within twice the shortest pause, send this
+  // core's writes to the ring for a while, which doubles from the shortest to the longest pause as
+  // long as the writes tried in between are slow.
   base::Nanos inline_slow_ns = 1 * base::kNanosPerMilli;
   base::Nanos inline_pause_min_ns = 50 * base::kNanosPerMilli;
   base::Nanos inline_pause_max_ns = 2 * base::kNanosPerSecond;

@@ -144,6 +144,33 @@ TEST(PositionCacheTest, KeepsTheLatest) {
   EXPECT_EQ(cache.Find(At(8), At(0)), 80);
 }
 
+TEST(LogEnvironmentTest, SlowInlineWritesMoveTheCoreToTheRingForAWhile) {
+  SimMachine machine(uint64_t{1});
+  LogOptions options;
+  LogEnvironment env(machine.io(), options, nullptr);
+  const auto after = [&](base::Nanos pass_ns) {
+    machine.world().RunFor(pass_ns);
+    struct Ask {
+      static task::Task<bool> Run(LogEnvironment* env) { co_return env->WriteInline(1000); }
+    };
+    return machine.Run(Ask::Run(&env));
+  };
+  const base::Nanos slow = options.inline_slow_ns + 100'000;
+  EXPECT_TRUE(after(0));
+  env.NoteInlineWrite(1000, slow);  // one alone is a coincidence
+  EXPECT_TRUE(after(0));
+  env.NoteInlineWrite(1000, slow);
+  EXPECT_FALSE(after(0));
+  EXPECT_FALSE(after(options.inline_pause_min_ns / 2));
+  EXPECT_TRUE(after(options.inline_pause_min_ns));
+  env.NoteInlineWrite(1000, slow);  // still: twice the time
+  EXPECT_FALSE(after(options.inline_pause_min_ns + options.inline_pause_min_ns / 2));
+  EXPECT_TRUE(after(options.inline_pause_min_ns));
+  env.NoteInlineWrite(1000, 5'000);
+  EXPECT_EQ(env.counters().inline_pauses, 2u);
+  EXPECT_FALSE(env.WriteInline(options.inline_bytes_max + 1));
+}
+
 TEST(FileCacheTest, ClosesTheLeastRecentlyUsedBeyondItsBudget) {
   SimMachine machine(uint64_t{1});
   for (const char* name : {"a", "b", "c"})
@@ -165,7 +192,11 @@ TEST(FileCacheTest, ClosesTheLeastRecentlyUsedBeyondItsBudget) {
     EXPECT_EQ(cache.open_count(), 3u);
     EXPECT_EQ(cache.counters().over_budget, 1u);
   }
+  // With the next file that is opened, the cache is back within its budget.
+  const FileRef d = cache.Add("/data/d");
+  machine.Run(cache.Pin(d, /*create=*/true)).value();
   EXPECT_EQ(cache.open_count(), 2u);
+  EXPECT_TRUE(cache.TryPin(d));
   EXPECT_TRUE(absl::IsNotFound(machine.Run(cache.Pin(cache.Add("/data/none"))).status()));
 }
 
