@@ -13,6 +13,8 @@ constexpr int16_t kAcksAll = -1;
 constexpr int16_t kAcksNone = 0;
 constexpr int16_t kAcksLeader = 1;
 constexpr int16_t kProducerEpochMax = INT16_MAX - 1;
+// The timeout is for replicas; whoever allows them no time still waits for the append itself.
+constexpr int32_t kTimeoutMsMin = 1'000;
 constexpr int32_t kTimeoutMsMax = 600'000;
 
 // The part of the frame that `view` shows; the broker may write to its own frame.
@@ -68,7 +70,7 @@ task::Task<void> Session::HandleProduce(Call* call) {
     }
   }
   if (request.acks != kAcksNone) {
-    const int32_t timeout_ms = std::clamp(request.timeout_ms, 0, kTimeoutMsMax);
+    const int32_t timeout_ms = std::clamp(request.timeout_ms, kTimeoutMsMin, kTimeoutMsMax);
     call->exchange->context.deadline = broker_.core().now() + timeout_ms * base::kNanosPerMilli;
   }
   const auto acks = request.acks == kAcksNone     ? partition::AckPolicy::kNone
