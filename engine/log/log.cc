@@ -146,7 +146,7 @@ void Log::RollTo(base::Offset base) {
 
 absl::Status Log::Roll() {
   if (closed_ || cutting_) return absl::AbortedError(name_.ToString() + ": closing");
-  if (active().totals.bytes > 0) RollTo(log_end_);
+  if (active().totals.bytes > 0) RollTo(active().totals.next_offset);
   StartBackground();
   return absl::OkStatus();
 }
@@ -156,8 +156,9 @@ void Log::Enqueue(base::ByteView batches, AppendResult& result) {
   if (MustRoll(bytes, result.max_timestamp_ms, result.end_offset - 1)) {
     // Segments follow each other without a gap, as far as their indexes can express it, so that
     // recovery sees where bytes are missing.
-    const bool near = result.end_offset - log_end_ <= kPositionMax;
-    RollTo(near && log_end_ > active().base() ? log_end_ : result.base_offset);
+    const base::Offset next = active().totals.next_offset;
+    const bool near = result.end_offset - next <= kPositionMax;
+    RollTo(near && next > active().base() ? next : result.base_offset);
   }
   Segment& segment = active();
   queue_.push_back({&segment, segment.totals.bytes, batches, result.end_offset, segment.totals});

@@ -194,7 +194,7 @@ task::Task<absl::StatusOr<bool>> Log::Recovery::Trust(Segment& segment, bool las
   if (loaded.ok()) loaded = co_await log_.LoadTotals(segment, file.size_bytes, end);
   if (loaded.ok()) co_return true;
   info_->cut_reason = std::string(loaded.message());
-  segment.totals = Segment::Totals{};
+  segment.totals = segment.EmptyTotals();
   co_return false;
 }
 
@@ -204,8 +204,7 @@ task::Task<absl::Status> Log::Recovery::Scan(Segment& segment, base::Offset* end
   segment.index().Reset();
   segment.time_index().Reset();
   segment.max_loaded = true;
-  segment.totals = Segment::Totals{};
-  segment.totals.max_timestamp_offset = segment.base();
+  segment.totals = segment.EmptyTotals();
   const auto visit = [&](const BatchHeader& batch) {
     segment.NoteBatch(batch, log_.config_);
     // The checkpoint may be older or newer than the batches: they are right.
@@ -257,7 +256,7 @@ task::Task<absl::Status> Log::Recovery::SetStart() {
 // indexes are right. `next_offset`, if not null, is set to where the segment ends.
 task::Task<absl::Status> Log::LoadTotals(Segment& segment, int64_t bytes,
                                          base::Offset* next_offset) {
-  Segment::Totals totals;
+  Segment::Totals totals = segment.EmptyTotals();
   totals.max_timestamp_ms = segment.time_index().last().timestamp_ms;
   totals.max_timestamp_offset = segment.time_index().last().offset;
   RT_CO_ASSIGN_OR_RETURN(const auto entry, co_await segment.index().LookupPosition(
@@ -285,11 +284,12 @@ task::Task<absl::Status> Log::LoadTotals(Segment& segment, int64_t bytes,
       totals.max_timestamp_ms = batch.max_timestamp_ms();
       totals.max_timestamp_offset = batch.last_offset();
     }
-    if (next_offset != nullptr) *next_offset = batch.next_offset();
+    totals.next_offset = batch.next_offset();
     position += static_cast<int64_t>(batch.size_bytes());
   }
   totals.bytes = bytes;
   totals.bytes_since_index = bytes - indexed;
+  if (next_offset != nullptr) *next_offset = totals.next_offset;
   segment.totals = totals;
   segment.max_loaded = true;
   co_return absl::OkStatus();

@@ -15,7 +15,13 @@ Segment::Segment(FileCache& files, io::Backend& io, const std::string& directory
       index_(files, io, files.Add(directory + "/" + SegmentFileName(base, kIndexSuffix)), base),
       time_index_(files, io, files.Add(directory + "/" + SegmentFileName(base, kTimeIndexSuffix)),
                   base) {
-  totals.max_timestamp_offset = base;
+  totals = EmptyTotals();
+}
+
+Segment::Totals Segment::EmptyTotals() const {
+  Totals empty;
+  empty.next_offset = empty.max_timestamp_offset = base_;
+  return empty;
 }
 
 // Entries come about as in Kafka's LogSegment.append: when more than the interval has passed since
@@ -33,6 +39,7 @@ void Segment::NoteBatch(const BatchHeader& batch, const LogConfig& config) {
     totals.bytes_since_index = 0;
   }
   totals.bytes += batch_bytes;
+  totals.next_offset = batch.next_offset();
   totals.bytes_since_index += batch_bytes;
 }
 

@@ -40,6 +40,7 @@ class Segment {
   // so that a failed write puts back what was before.
   struct Totals {
     int64_t bytes = 0;
+    base::Offset next_offset;  // after the last batch; the segment's base where there is none
     int64_t first_timestamp_ms =
         kNoTimestamp;  // the first batch's largest: segment.ms counts from it
     int64_t max_timestamp_ms = kNoTimestamp;
@@ -56,6 +57,7 @@ class Segment {
   OffsetIndex& index() { return index_; }
   TimeIndex& time_index() { return time_index_; }
 
+  Totals EmptyTotals() const;
   // Index entries and timestamps for a batch that is put at totals.bytes, which grows by it.
   void NoteBatch(const BatchHeader& batch, const LogConfig& config);
   // Ends the time index with the largest timestamp, as Kafka does when it rolls or closes.

@@ -24,6 +24,8 @@ class Machine {
   virtual std::string data_dir() const = 0;
   // Ends the process as kill -9 does. What its tasks refer to must still be alive.
   virtual void Kill() = 0;
+  // Ends it with a power cut, where the machine has one; `choice` picks what the disk keeps.
+  virtual void PowerCut(uint64_t choice) { Kill(); }
   virtual void Start() = 0;
   // Starts a task; Run() returns when its own task has ended, or the world is paused.
   virtual void Spawn(task::Task<void> task) = 0;
@@ -67,6 +69,10 @@ class SimMachine : public Machine {
   void PowerCut(const sim::PowerCutPolicy& policy) {
     world_.PowerCut(policy);
     node_.reset();
+  }
+  void PowerCut(uint64_t choice) override {
+    PowerCut(sim::PowerCutPolicy{static_cast<sim::PowerCutPolicy::Kept>(choice % 5),
+                                 choice / 5 % 2 == 0 ? sim::kSectorBytes : sim::kPageBytes});
   }
   void Start() override {
     world_.Resume();
