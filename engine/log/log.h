@@ -249,6 +249,7 @@ class Log {
   task::Task<absl::Status> TrimSegment(Segment& segment);
   task::Task<absl::Status> WriteSnapshots(bool sync);
   task::Task<absl::Status> RemoveSnapshot(base::Offset end);
+  task::Task<absl::Status> SyncNames();
   task::Task<absl::Status> SyncWritten();
   task::Task<void> BackgroundDone();
 

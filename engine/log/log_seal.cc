@@ -94,6 +94,7 @@ task::Task<absl::Status> Log::SaveSealed() {
     if (segments_[i + 1]->base() > written_end_) break;
     segment.EndTimeIndex();  // recovery, which found it sealed, has not
     RT_CO_RETURN_IF_ERROR(co_await SaveSegment(segment));
+    RT_CO_RETURN_IF_ERROR(co_await SyncNames());
     RT_CO_RETURN_IF_ERROR(co_await SyncEpochs());
     segment.saved = true;
     recovery_point_ = std::max(recovery_point_, segments_[i + 1]->base());
@@ -168,6 +169,17 @@ task::Task<absl::Status> Log::RemoveSnapshot(base::Offset end) {
   co_return absl::IsNotFound(status) ? absl::OkStatus() : status;
 }
 
+task::Task<absl::Status> Log::SyncNames() {
+  if (!directory_dirty_) co_return absl::OkStatus();
+  directory_dirty_ = false;
+  const absl::Status synced = co_await io::SyncDirectory(env_.io(), directory_);
+  if (!synced.ok()) {
+    directory_dirty_ = true;
+    Poison(synced);
+  }
+  co_return synced;
+}
+
 // The recovery point vouches for indexes and file sizes, too, so that it never lies within the
 // active segment, which may be rolled right where it was synced.
 task::Task<absl::Status> Log::SyncWritten() {
@@ -186,15 +198,7 @@ task::Task<absl::Status> Log::SyncWritten() {
       co_return synced;
     }
   }
-  if (directory_dirty_) {
-    directory_dirty_ = false;
-    const absl::Status synced = co_await io::SyncDirectory(env_.io(), directory_);
-    if (!synced.ok()) {
-      directory_dirty_ = true;
-      Poison(synced);
-      co_return synced;
-    }
-  }
+  RT_CO_RETURN_IF_ERROR(co_await SyncNames());
   RT_CO_RETURN_IF_ERROR(co_await SyncEpochs());
   synced_end_ = std::max(synced_end_, end);
   recovery_point_ = std::max(recovery_point_, sealed_end);
