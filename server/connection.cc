@@ -180,6 +180,8 @@ task::Task<void> Connection::WriteLoop() {
     if (!answered) {
       exchange->Unlink();
       --queued_;
+      // Its task may have ended while the late answer was sent.
+      if (exchange->answered) reply_bytes_ -= exchange->reply.head.capacity();
       exchange->answered = true;
       exchange->sent = true;
       Recycle(exchange);

@@ -113,10 +113,10 @@ task::Task<void> Session::Handle(server::Exchange* exchange) {
   }
   const RequestHeader& request = *scratch->request;
   response->set_correlation_id(request.correlation_id());
-  const uint32_t deadline_ms =
-      request.deadline_ms() == 0 ? kDeadlineDefaultMs : request.deadline_ms();
-  exchange->context.deadline =
-      broker_.core().now() + static_cast<int64_t>(deadline_ms) * base::kNanosPerMilli;
+  int64_t deadline_ms = request.deadline_ms();
+  // A fetch that names no deadline may wait as long as it says.
+  if (deadline_ms == 0) deadline_ms = kDeadlineDefaultMs + int64_t{request.fetch().max_wait_ms()};
+  exchange->context.deadline = broker_.core().now() + deadline_ms * base::kNanosPerMilli;
   co_await Dispatch(exchange, parts.payload, scratch.get());
   if (spare_.size() < kScratchKept) {
     scratch->End();

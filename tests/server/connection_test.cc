@@ -419,6 +419,23 @@ TEST_F(ConnectionTest, ARequestOnAnIdleConnectionTimesOutToo) {
   OpenGate("t1");
 }
 
+TEST_F(ConnectionTest, ATaskThatEndsWhileItsLateAnswerIsSentLeavesNoChargeBehind) {
+  options_.connection.reply_bytes_max = 10'000;
+  network_.send_buffer_bytes = network_.receive_buffer_bytes = 16 << 10;
+  Open();
+  const std::string request = "t" + std::string(60'000, 'x');
+  for (int round = 0; round < 3; ++round) {
+    ASSERT_TRUE(client_->Send(FrameOf(request)));
+    world_->RunFor(kSecond);
+    OpenGate(request);
+    world_->RunFor(kSecond);
+    EXPECT_EQ(client_->Receive(request.size() + 14), FrameOf("timed out " + request));
+    toy_.gates.clear();
+  }
+  ASSERT_TRUE(client_->Send(FrameOf("e1")));
+  EXPECT_EQ(client_->Receive(6), FrameOf("e1"));
+}
+
 TEST_F(ConnectionTest, AnEarlyAnswerLeavesBeforeItsTaskEnds) {
   Open();
   ASSERT_TRUE(client_->Send(FrameOf("a1") + FrameOf("e2")));

@@ -362,10 +362,8 @@ TEST_F(PartitionTest, CloseEndsEveryWaitWithNotLeader) {
   for (const bool remove : {false, true}) {
     Open({}, ThroughTheRing());
     HoldWrites();
-    const std::string batch = MakeBatch({.records = 1,
-                                         .producer_id = remove ? 10 : 9,
-                                         .producer_epoch = 0,
-                                         .base_sequence = 0});
+    const std::string batch = MakeBatch(
+        {.records = 1, .producer_id = remove ? 10 : 9, .producer_epoch = 0, .base_sequence = 0});
     Call* pending = Start(batch);
     Call* duplicate = Start(batch);
     bool watcher_ended = false;

@@ -424,6 +424,19 @@ TEST_F(NativeSessionTest, AFetchWaitsForDataOfAnotherConnection) {
   EXPECT_LT(world_.now() - before, base::kNanosPerSecond);
 }
 
+TEST_F(NativeSessionTest, AFetchWithoutADeadlineWaitsAsLongAsItSays) {
+  RequestHeader fetch = Request();
+  fetch.mutable_fetch()->set_max_bytes(1 << 20);
+  fetch.mutable_fetch()->set_min_bytes(1);
+  fetch.mutable_fetch()->set_max_wait_ms(45'000);
+  fetch.mutable_fetch()->add_partitions()->set_topic("t");
+  const base::Nanos before = world_.now();
+  const NativeReply reply = Ask(fetch);
+  EXPECT_FALSE(reply.header.has_error()) << reply.header.ShortDebugString();
+  EXPECT_EQ(reply.header.fetch().partitions_size(), 1);
+  EXPECT_GE(world_.now() - before, 45 * base::kNanosPerSecond);
+}
+
 TEST_F(NativeSessionTest, AProducePastItsDeadlineIsAnsweredAndMayStillBeAppended) {
   const int hang = world_.faults().Add({.kind = sim::FaultKind::kDelay,
                                         .codes = {io::OpCode::kOpen},
