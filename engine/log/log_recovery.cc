@@ -123,6 +123,7 @@ task::Task<absl::Status> Log::Recovery::LoadEpochs() {
     absl::StatusOr<EpochCache> epochs = EpochCache::Decode(*text);
     if (epochs.ok()) {
       log_.epochs_ = *std::move(epochs);
+      log_.epochs_unsynced_ = !options_.clean;
       co_return absl::OkStatus();
     }
   } else if (!absl::IsNotFound(text.status())) {
@@ -200,6 +201,8 @@ task::Task<absl::StatusOr<bool>> Log::Recovery::Trust(Segment& segment, bool las
 
 task::Task<absl::Status> Log::Recovery::Scan(Segment& segment, base::Offset* end, bool* cut) {
   info_->scanned = true;
+  // What it holds may be in the page cache only, and so may its name.
+  segment.dirty = log_.directory_dirty_ = true;
   RT_CO_ASSIGN_OR_RETURN(const FilePin pin, co_await log_.env_.files().Pin(segment.file()));
   segment.index().Reset();
   segment.time_index().Reset();
@@ -229,7 +232,6 @@ task::Task<absl::Status> Log::Recovery::Scan(Segment& segment, base::Offset* end
   }
   const int error = log_.env_.io().Truncate(pin.fd(), scan.valid_bytes);
   if (error != 0) co_return io::ErrnoStatus(-error, "truncate", segment.file()->path());
-  segment.dirty = true;
   co_return absl::OkStatus();
 }
 
