@@ -55,6 +55,7 @@ class Simulation {
       if (testing::Test::HasFailure()) return;
     }
     world_.network().Heal();
+    world_.faults().Clear();
     traffic_->stop = true;
     const bool ended =
         world_.RunUntil([&] { return traffic_->running == 0 || !traffic_->failure.empty(); });
@@ -79,7 +80,7 @@ class Simulation {
 
   void Trouble() {
     const int victim = clients_[world_.rng().Below(clients_.size())]->process();
-    switch (world_.rng().Below(7)) {
+    switch (world_.rng().Below(9)) {
       case 0:
         world_.network().Reset(victim);
         return;
@@ -106,6 +107,23 @@ class Simulation {
                              .codes = {io::OpCode::kWrite},
                              .path = ".log",
                              .count = 2});
+        return;
+      case 6:
+        // Full for some writes, and again later.
+        world_.faults().Add({.kind = sim::FaultKind::kError,
+                             .error = ENOSPC,
+                             .codes = {io::OpCode::kWrite},
+                             .path = ".log",
+                             .skip = world_.rng().Below(20),
+                             .count = 1 + world_.rng().Below(3)});
+        return;
+      case 7:
+        // The kernel takes its time with some operations on files.
+        world_.faults().Add({.kind = sim::FaultKind::kDelay,
+                             .path = "/data/t-",
+                             .skip = world_.rng().Below(20),
+                             .count = 3,
+                             .delay_ns = 50 * base::kNanosPerMilli});
         return;
       default:
         return;
