@@ -291,6 +291,24 @@ TEST_P(BrokerTest, LeftoversOfADeletedTopicNeverComeBack) {
   EXPECT_EQ(world_.disk().Lookup("/data/t-0"), -ENOENT);
 }
 
+TEST_P(BrokerTest, ATopicOfManyPartitions) {
+  constexpr uint32_t kMany = 500;
+  ASSERT_EQ(server_->CreateTopic("t", kMany).outcome, Outcome::kApplied);
+  for (int32_t p : {0, 1, 250, 499}) {
+    ASSERT_EQ(ProduceOne(*server_, 0, server_->IdOf("t", p), MakeBatch({})).error, Error::kNone);
+  }
+  server_->Kill();
+  Restart(cores());
+  size_t served = 0;
+  for (uint32_t core = 0; core < cores(); ++core) {
+    served += server_->broker(core).partitions().size();
+  }
+  EXPECT_EQ(served, kMany);
+  EXPECT_EQ(FillsOf(FetchOne(*server_, 0, server_->IdOf("t", 499), 0).bytes), "v");
+  ASSERT_EQ(server_->DeleteTopic("t").outcome, Outcome::kApplied);
+  EXPECT_EQ(world_.disk().Lookup("/data/t-499"), -ENOENT);
+}
+
 TEST_P(BrokerTest, TopicsComeAndGoWhileOthersAreProducedTo) {
   ASSERT_EQ(server_->CreateTopic("steady", 3).outcome, Outcome::kApplied);
   struct State {
