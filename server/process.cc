@@ -1,5 +1,6 @@
 #include "server/process.h"
 
+#include <google/protobuf/stubs/logging.h>
 #include <pthread.h>
 #include <sched.h>
 
@@ -106,6 +107,9 @@ void Process::RunThread(uint32_t index) {
 }
 
 absl::StatusOr<std::unique_ptr<Process>> Process::Start(ProcessOptions options) {
+  // It writes a line to stderr for each malformed message: peers could fill a disk with them. What
+  // cannot be parsed is told by whoever parses it.
+  google::protobuf::SetLogHandler(nullptr);
   std::unique_ptr<Process> process(new Process(std::move(options)));
   const uint32_t count = process->group_.count();
   for (uint32_t index = 0; index < count; ++index) {
