@@ -1,0 +1,63 @@
+#include "engine/log/journal/frame_builder.h"
+
+#include <cstring>
+
+#include "engine/base/check.h"
+#include "engine/base/crc32c.h"
+#include "engine/log/journal/mutants.h"
+
+namespace ringtail::log {
+
+void FrameBuilder::Reset() {
+  payloads_end_ = sizeof(FrameHeader);
+  table_.clear();
+}
+
+void FrameBuilder::Add(EntryHeader entry, base::ByteView payload) {
+  RT_CHECK(FrameBytesWith(payload.size()) <= kFrameBytesMax);
+  entry.zero = 0;
+  entry.zero2 = 0;
+  entry.payload_bytes = static_cast<uint32_t>(payload.size());
+  entry.payload_offset = 0;
+  entry.payload_crc = 0;
+  if (!payload.empty()) {
+    entry.payload_offset = static_cast<uint32_t>(payloads_end_);
+    entry.payload_crc = base::Crc32c(payload);
+    std::memcpy(buffer_ + payloads_end_, payload.data(), payload.size());
+    const size_t end = payloads_end_ + PaddedPayload(payload.size());
+    std::memset(buffer_ + payloads_end_ + payload.size(), 0, end - payloads_end_ - payload.size());
+    payloads_end_ = end;
+  }
+  table_.push_back(entry);
+}
+
+base::ByteView FrameBuilder::Finish(const FramePlace& place, uint64_t seq, uint64_t durable_seq,
+                                    uint32_t flags) {
+  RT_CHECK(durable_seq < seq && place.position % kJournalBlockBytes == 0);
+  const size_t bytes = frame_bytes();
+  const size_t table_bytes = table_.size() * sizeof(EntryHeader);
+  RT_CHECK(bytes <= kFrameBytesMax && place.position + int64_t(bytes) <= place.file_bytes);
+  FrameHeader header;
+  header.seq = seq;
+  header.durable_seq = kMutantDurableSeqZero ? 0 : durable_seq;
+  header.run = place.run;
+  header.file_number = place.file_number;
+  header.core = place.core;
+  header.position_blocks = static_cast<uint32_t>(place.position / int64_t{kJournalBlockBytes});
+  header.frame_bytes = static_cast<uint32_t>(bytes);
+  header.entry_count = static_cast<uint32_t>(table_.size());
+  header.flags = flags;
+  header.table_offset = static_cast<uint32_t>(payloads_end_);
+  std::memcpy(header.dir_id, place.dir_id.bytes.data(), sizeof(header.dir_id));
+  if (table_bytes > 0) std::memcpy(buffer_ + payloads_end_, table_.data(), table_bytes);
+  const size_t end = payloads_end_ + table_bytes;
+  std::memset(buffer_ + end, 0, bytes - end);
+  std::memcpy(buffer_, &header, sizeof(header));
+  const base::ByteView table(buffer_ + payloads_end_, table_bytes);
+  header.header_crc =
+      base::Crc32cExtend(base::Crc32c(base::ByteView(buffer_ + 8, sizeof(FrameHeader) - 8)), table);
+  std::memcpy(buffer_, &header, sizeof(header));
+  return {buffer_, bytes};
+}
+
+}  // namespace ringtail::log
