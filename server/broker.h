@@ -15,6 +15,7 @@
 #include "engine/base/error.h"
 #include "engine/base/histogram.h"
 #include "engine/core/core.h"
+#include "engine/log/data_directory.h"
 #include "engine/log/log_environment.h"
 #include "engine/partition/partition_map.h"
 #include "server/cluster/catalog.h"
@@ -59,6 +60,7 @@ struct PartitionStatus {
   uint32_t core = 0;
   std::string offline_reason;  // empty: it is served
   base::Offset log_start, high_watermark, log_end;
+  base::Offset recovery_point;
   int64_t log_bytes = 0;
   uint32_t segments = 0;
   uint64_t producers = 0;
@@ -89,9 +91,11 @@ struct TopicDefaults {
 // What all brokers of a process know; made before the cores start, not changed afterwards.
 struct BrokerGroup {
   std::string data_directory;
-  std::vector<Broker*> brokers;  // by core
-  Catalog* catalog = nullptr;    // core 0 alone calls it
-  bool opened_clean = false;     // the last run stopped cleanly
+  std::vector<Broker*> brokers;           // by core
+  Catalog* catalog = nullptr;             // core 0 alone calls it
+  bool opened_clean = false;              // the last run stopped cleanly
+  log::OffsetCheckpoint recovery_points;  // as the last run wrote them
+  log::OffsetCheckpoint log_starts;
   TopicDefaults topic_defaults;
 };
 
@@ -159,6 +163,8 @@ class Broker {
                           task::Latch* latch);
 
   task::Task<void> ListOffsetLocal(OffsetItem* item);
+  // What the last run's checkpoints say of a partition.
+  log::OpenOptions OpenOptionsOf(const std::string& topic, int32_t index) const;
   task::Task<void> OpenPartition(const TopicImage* topic, int32_t index, task::Latch* latch);
   task::Task<void> RemoveTopic(const TopicImage* topic);
   task::Task<absl::Status> RemoveUnopened(const TopicImage* topic, size_t index);

@@ -9,6 +9,13 @@ namespace ringtail::server {
 
 using base::Error;
 
+namespace {
+
+// At most one part in this many of a core's open files belongs to a single fetch.
+constexpr size_t kFilesShareOfOneFetch = 4;
+
+}  // namespace
+
 // The items of one owner core, while a fetch spans several (or one that is not this one).
 struct Broker::FetchGroup {
   base::CoreId core;
@@ -19,15 +26,21 @@ struct Broker::FetchGroup {
 
 task::Task<bool> Broker::PlanLocal(FetchLimits limits, std::span<FetchItem* const> items,
                                    int64_t* planned_bytes) {
+  // A plan keeps its file open until it is sent: a fetch of very many partitions gets the others'
+  // records with its next request.
+  const size_t plans_max = log_environment_.options().open_files_max / kFilesShareOfOneFetch + 1;
+  size_t plans = 0;
   bool enough = false;
   for (FetchItem* item : items) {
     item->result = {};
     partition::Partition* partition = FindLocal(item->id, &item->result.error);
     if (partition != nullptr) {
-      const int64_t left = std::max<int64_t>(limits.bytes_max - *planned_bytes, 0);
+      int64_t left = std::max<int64_t>(limits.bytes_max - *planned_bytes, 0);
+      if (plans >= plans_max) left = 0;
       item->result = co_await partition->Fetch(item->offset, std::min(item->bytes_max, left),
                                                *planned_bytes == 0, item->leader_epoch);
       *planned_bytes += item->result.plan.bytes;
+      if (item->result.plan.bytes > 0) ++plans;
     }
     if (item->result.error != Error::kNone || item->result.more) enough = true;
   }

@@ -24,6 +24,17 @@ partition::PartitionConfig ToPartitionConfig(const TopicConfig& topic) {
 
 }  // namespace
 
+log::OpenOptions Broker::OpenOptionsOf(const std::string& topic, int32_t index) const {
+  const std::pair<std::string, int32_t> key(topic, index);
+  const auto offset = [&](const log::OffsetCheckpoint& checkpoint) {
+    const auto found = checkpoint.find(key);
+    return found == checkpoint.end() ? base::Offset(0) : found->second;
+  };
+  return {.clean = group_.opened_clean,
+          .recovery_point = offset(group_.recovery_points),
+          .log_start = offset(group_.log_starts)};
+}
+
 task::Task<void> Broker::OpenPartition(const TopicImage* topic, int32_t index, task::Latch* latch) {
   const partition::PartitionId id{topic->id, index};
   partition::PartitionIdentity identity{
@@ -34,11 +45,12 @@ task::Task<void> Broker::OpenPartition(const TopicImage* topic, int32_t index, t
   log::RecoveryInfo info;
   auto opened = co_await partition::Partition::Open(
       log_environment_, absl::StrCat(group_.data_directory, "/", name), std::move(identity),
-      ToPartitionConfig(topic->config), {.clean = group_.opened_clean}, &info);
+      ToPartitionConfig(topic->config), OpenOptionsOf(topic->name, index), &info);
   if (opened.ok()) {
-    if (info.bytes_cut > 0 && !info.cut_reason.empty()) {
-      RT_LOG(kWarn, "{}: cut {} bytes behind offset {}: {}", name, info.bytes_cut,
-             (*opened)->log_end().value(), info.cut_reason);
+    if (info.segments_removed > 0 || (info.bytes_cut > 0 && !info.cut_reason.empty())) {
+      RT_LOG(kWarn, "{}: ends at offset {}: cut {} bytes and removed {} segments behind it: {}",
+             name, (*opened)->log_end().value(), info.bytes_cut, info.segments_removed,
+             info.cut_reason);
     }
     partitions_.Insert(id, *std::move(opened));
   } else {
@@ -104,6 +116,7 @@ std::vector<PartitionStatus> Broker::LocalStatus() const {
                    .log_start = partition.log_start(),
                    .high_watermark = partition.high_watermark(),
                    .log_end = partition.log_end(),
+                   .recovery_point = partition.log().recovery_point(),
                    .log_bytes = partition.log().size_bytes(),
                    .segments = static_cast<uint32_t>(partition.log().segment_count()),
                    .producers = partition.producer_count(),

@@ -250,7 +250,7 @@ task::Task<absl::Status> Connection::SendReply(Reply* reply) {
 
 base::Nanos Connection::SendDeadline(int64_t bytes) const {
   return environment_.core.now() + environment_.limits.send_timeout_ns +
-         bytes * base::kNanosPerSecond / environment_.limits.frames.body_bytes_per_s_min;
+         bytes * base::kNanosPerSecond / environment_.limits.send_bytes_per_s_min;
 }
 
 task::Task<absl::Status> Connection::FlushSpans(bool more) {

@@ -61,6 +61,7 @@ struct ConnectionLimits {
   FrameTimeouts frames;
   // For each piece, plus its length at the least rate of `frames`.
   base::Nanos send_timeout_ns = 60 * base::kNanosPerSecond;
+  int64_t send_bytes_per_s_min = 64 << 10;  // of a long piece, on top of the timeout
   io::SendPath send_path = io::SendPath::kAuto;
 };
 
@@ -74,7 +75,7 @@ struct ConnectionCounters {
 struct ConnectionEnvironment {
   core::Core& core;
   io::Sender& sender;
-  task::ByteSemaphore& core_budget;
+  ReceiveBudget& core_budget;
   const ConnectionLimits& limits;
 };
 

@@ -41,7 +41,7 @@ class CoreServer {
   io::Sender& sender() { return sender_; }
   const ListenerCounters& listener_counters() const { return counters_; }
   size_t connection_count() const { return connection_count_; }
-  const task::ByteSemaphore& budget() const { return budget_; }
+  const ReceiveBudget& budget() const { return budget_; }
 
   // Binds; the port in *port is what was asked for (0: any) and becomes what it is.
   absl::Status Listen(const std::string& host, bool share, ListenerKind kind, uint16_t* port);
@@ -67,7 +67,7 @@ class CoreServer {
   const CoreServerOptions options_;
   Broker broker_;
   io::Sender sender_;
-  task::ByteSemaphore budget_;
+  ReceiveBudget budget_;
   SessionFactory factory_;
   std::vector<ListeningSocket> listening_;
   task::IntrusiveList<Connection> connections_;

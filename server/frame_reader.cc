@@ -25,7 +25,7 @@ Frame& Frame::operator=(Frame&& other) noexcept {
   connection_budget_ = std::exchange(other.connection_budget_, nullptr);
   core_budget_ = std::exchange(other.core_budget_, nullptr);
   connection_charge_ = std::exchange(other.connection_charge_, 0);
-  core_charge_ = std::exchange(other.core_charge_, 0);
+  core_charge_ = std::exchange(other.core_charge_, {});
   return *this;
 }
 
@@ -39,7 +39,7 @@ void Frame::Reset() {
 
 FrameReader::FrameReader(core::Core& core, int socket, const FrameFormat& format,
                          const FrameTimeouts& timeouts, task::ByteSemaphore& connection_budget,
-                         task::ByteSemaphore& core_budget)
+                         ReceiveBudget& core_budget)
     : core_(core),
       socket_(socket),
       format_(format),
@@ -95,7 +95,7 @@ task::Task<absl::StatusOr<bool>> FrameReader::Refill(base::Nanos deadline) {
   while (true) {
     op = {.code = io::OpCode::kReceiveProvided, .fd = socket_};
     const int32_t result = co_await io::Run(core_.io(), &op);
-    if (result == -ENOBUFS) {
+    if (result == -ENOBUFS && !watchdog_.fired) {
       co_await core_.scheduler().SleepUntil(core_.now() + kNoBufferDelay);
       continue;
     }
@@ -127,10 +127,13 @@ task::Task<absl::Status> FrameReader::TakeMemory(size_t bytes, Frame* frame) {
 
 task::Task<absl::Status> FrameReader::ReceiveBody(Frame* frame, size_t have) {
   const size_t total = frame->buffer_.size();
-  const base::Nanos deadline =
-      core_.now() + timeouts_.frame_ns +
-      static_cast<int64_t>(total) * base::kNanosPerSecond / timeouts_.body_bytes_per_s_min;
+  size_t piece_end = 0;  // of the piece that `deadline` is for
+  base::Nanos deadline = 0;
   while (have < total) {
+    if (have >= piece_end) {
+      piece_end = std::min(have + kPieceBytes, total);
+      deadline = core_.now() + timeouts_.piece_ns;
+    }
     if (unread_.empty() && total - have < kDirectBytesMin) {
       RT_CO_ASSIGN_OR_RETURN(const bool more, co_await Refill(deadline));
       if (!more) co_return Broken(0, "inside a frame");
@@ -139,8 +142,9 @@ task::Task<absl::Status> FrameReader::ReceiveBody(Frame* frame, size_t have) {
       have += Consume(frame->buffer_.data() + have, total - have);
       continue;
     }
+    ReleaseLent();
     watchdog_.Arm(core_.scheduler(), deadline);
-    iovec vector{.iov_base = frame->buffer_.data() + have, .iov_len = total - have};
+    iovec vector{.iov_base = frame->buffer_.data() + have, .iov_len = piece_end - have};
     io::Op op{.code = io::OpCode::kReceive,
               .flags = io::kWaitAll,
               .fd = socket_,
@@ -167,7 +171,7 @@ task::Task<absl::StatusOr<Frame>> FrameReader::Next() {
       if (!more) co_return Broken(0, "inside a frame's prefix");
     }
     have += Consume(prefix + have, prefix_bytes - have);
-    deadline = core_.now() + timeouts_.frame_ns;
+    deadline = core_.now() + timeouts_.piece_ns;
   }
   RT_CO_ASSIGN_OR_RETURN(const size_t total,
                          format_.FrameBytes(base::ByteView(prefix, prefix_bytes)));

@@ -13,6 +13,7 @@
 #include "engine/core/core.h"
 #include "engine/io/buffer_pool.h"
 #include "engine/task/sync.h"
+#include "server/receive_budget.h"
 
 namespace ringtail::server {
 
@@ -28,8 +29,7 @@ class FrameFormat {
 
 struct FrameTimeouts {
   base::Nanos idle_ns = 600 * base::kNanosPerSecond;  // between frames
-  base::Nanos frame_ns = 10 * base::kNanosPerSecond;  // for a begun frame, plus its length
-  int64_t body_bytes_per_s_min = 64 << 10;            //   at this rate
+  base::Nanos piece_ns = 10 * base::kNanosPerSecond;  // for each kPieceBytes of a begun frame
 };
 
 // A frame with its memory charged; gives the charge back when destroyed.
@@ -49,18 +49,20 @@ class Frame {
   friend class FrameReader;
   io::Buffer buffer_;
   task::ByteSemaphore* connection_budget_ = nullptr;
-  task::ByteSemaphore* core_budget_ = nullptr;
+  ReceiveBudget* core_budget_ = nullptr;
   size_t connection_charge_ = 0;
-  size_t core_charge_ = 0;
+  ReceiveBudget::Charge core_charge_;
 };
 
 class FrameReader {
  public:
   static constexpr size_t kPrefixBytesMax = 16;
+  // A body is received, and its peer's pace is judged, in pieces of this size.
+  static constexpr size_t kPieceBytes = 1 << 20;
 
   FrameReader(core::Core& core, int socket, const FrameFormat& format,
               const FrameTimeouts& timeouts, task::ByteSemaphore& connection_budget,
-              task::ByteSemaphore& core_budget);
+              ReceiveBudget& core_budget);
   ~FrameReader();
   FrameReader(const FrameReader&) = delete;
   FrameReader& operator=(const FrameReader&) = delete;
@@ -99,7 +101,7 @@ class FrameReader {
   const FrameFormat& format_;
   FrameTimeouts timeouts_;
   task::ByteSemaphore& connection_budget_;
-  task::ByteSemaphore& core_budget_;
+  ReceiveBudget& core_budget_;
   Watchdog watchdog_;
   io::ProvidedBuffer lent_;
   bool holds_lent_ = false;

@@ -13,15 +13,16 @@
 #include "engine/base/check.h"
 #include "engine/base/logging.h"
 #include "engine/base/result.h"
-#include "engine/io/file.h"
 #include "engine/io/uring_backend.h"
-#include "engine/log/data_directory.h"
+#include "server/core_thread.h"
 #include "server/kafka/session.h"
 
 namespace ringtail::server {
 namespace {
 
-constexpr int64_t kStopMarginMs = 15'000;
+// Past the grace time the logs are closed; a stop takes 30 s at most.
+constexpr int64_t kCloseMs = 15'000;
+constexpr int64_t kStopMs = 29'000;
 
 // A function of the control thread, run on a core.
 struct ControlCall : core::Message {
@@ -48,15 +49,6 @@ task::Task<void> RunAndReport(task::Task<absl::Status> task,
 }
 
 }  // namespace
-
-struct Process::CoreThread {
-  std::thread thread;
-  std::unique_ptr<core::Core> core;  // made, used and destroyed on the thread
-  std::unique_ptr<CoreServer> server;
-  std::promise<absl::Status> made;
-  std::promise<void> go;  // all cores are made: the loop may start, or (not ok) the thread ends
-  bool run = false;
-};
 
 Process::Process(ProcessOptions options)
     : options_(std::move(options)), group_(static_cast<uint32_t>(options_.cpus.size())) {
@@ -160,137 +152,11 @@ void Process::SendToCore(base::CoreId core, std::function<void(CoreServer&)> fun
       core, new ControlCall([server, function = std::move(function)] { function(*server); }));
 }
 
-// --- Start, on core 0.
-
-task::Task<void> Process::PublishImage(ImagePtr image) {
-  for (Broker* broker : brokers_.brokers) {
-    co_await core::CallOn(broker->core().id(),
-                          [broker, &image] { return broker->ApplyImage(image); });
-  }
-}
-
-task::Task<absl::Status> Process::OpenCatalog() {
-  io::Backend& io = core::Core::Current().io();
-  auto catalog = co_await LocalCatalog::Open(io, options_.data_directory, options_.broker_id);
-  if (!catalog.ok()) co_return catalog.status();
-  catalog_ = *std::move(catalog);
-  catalog_->set_publish([this](ImagePtr image) { return PublishImage(std::move(image)); });
-  brokers_.catalog = catalog_.get();
-  auto clean = co_await log::TakeCleanShutdown(io, options_.data_directory);
-  if (!clean.ok()) co_return clean.status();
-  brokers_.opened_clean = *clean;
-  co_return co_await log::WriteMetaProperties(
-      io, options_.data_directory,
-      {.cluster_id = catalog_->image()->cluster_id().ToString(),
-       .directory_id = catalog_->directory_id(),
-       .node_id = options_.broker_id});
-}
-
-task::Task<absl::Status> Process::FinishDeletions() {
-  io::Backend& io = core::Core::Current().io();
-  const proto::catalog::CatalogFile file = catalog_->file();
-  for (const auto& tombstone : file.gone()) {
-    base::Uuid id;
-    if (!base::Uuid::FromBytes(base::AsBytes(tombstone.topic_id()), &id)) continue;
-    for (uint32_t partition = 0; partition < tombstone.partitions(); ++partition) {
-      const std::string directory =
-          absl::StrCat(options_.data_directory, "/", tombstone.name(), "-", partition);
-      // A topic made anew has the same directories and another id.
-      auto owner = co_await log::ReadPartitionMetadata(io, directory);
-      if (!owner.ok() || *owner != id) continue;
-      RT_CO_RETURN_IF_ERROR(co_await io::RemoveDirectoryWithFiles(io, directory));
-    }
-    co_await catalog_->ForgetTopic(id);
-  }
-  co_return absl::OkStatus();
-}
-
-absl::Status Process::Bind(uint32_t core) {
-  CoreServer& server = *threads_[core]->server;
-  CorePorts& ports = endpoints_.cores[core];
-  const auto offset = static_cast<uint16_t>(1 + core);
-  const CorePorts& base = options_.shared_ports;
-  ports.kafka = base.kafka == 0 ? 0 : static_cast<uint16_t>(base.kafka + offset);
-  ports.native = base.native == 0 ? 0 : static_cast<uint16_t>(base.native + offset);
-  const std::string& host = options_.listen_host;
-  // The first core settles a port that the kernel picks; the others share it.
-  RT_RETURN_IF_ERROR(server.Listen(host, true, ListenerKind::kKafka, &endpoints_.shared.kafka));
-  RT_RETURN_IF_ERROR(server.Listen(host, true, ListenerKind::kNative, &endpoints_.shared.native));
-  RT_RETURN_IF_ERROR(server.Listen(host, false, ListenerKind::kKafka, &ports.kafka));
-  return server.Listen(host, false, ListenerKind::kNative, &ports.native);
-}
-
-task::Task<absl::Status> Process::BindAll() {
-  for (uint32_t core = 0; core < group_.count(); ++core) {
-    const absl::Status bound = co_await core::CallOn(
-        base::CoreId(core), [this, core]() -> task::Task<absl::Status> { co_return Bind(core); });
-    if (!bound.ok()) co_return bound;
-  }
-  for (uint32_t core = 0; core < group_.count(); ++core) {
-    CoreServer* server = threads_[core]->server.get();
-    co_await core::CallOn(base::CoreId(core), [server]() -> task::Task<void> {
-      server->StartAccepting();
-      co_return;
-    });
-  }
-  co_return absl::OkStatus();
-}
-
-task::Task<absl::Status> Process::BootTask() {
-  RT_CO_RETURN_IF_ERROR(co_await OpenCatalog());
-  RT_CO_RETURN_IF_ERROR(co_await FinishDeletions());
-  co_await PublishImage(catalog_->image());
-  co_return co_await BindAll();
-}
-
-// --- Stop, on core 0.
-
-task::Task<absl::Status> Process::WriteCheckpoints() {
-  io::Backend& io = core::Core::Current().io();
-  log::OffsetCheckpoint recovery, start, replication;
-  for (Broker* broker : brokers_.brokers) {
-    auto status = co_await core::CallOn(broker->core().id(),
-                                        [broker]() -> task::Task<std::vector<PartitionStatus>> {
-                                          co_return broker->LocalStatus();
-                                        });
-    for (const PartitionStatus& partition : status) {
-      if (!partition.offline_reason.empty()) continue;
-      const std::pair<std::string, int32_t> key(partition.topic, partition.id.partition);
-      recovery[key] = partition.log_end;
-      replication[key] = partition.high_watermark;
-      if (partition.log_start.value() > 0) start[key] = partition.log_start;
-    }
-  }
-  const std::string& directory = options_.data_directory;
-  RT_CO_RETURN_IF_ERROR(co_await log::WriteOffsetCheckpoint(io, directory, log::kRecoveryPointFile,
-                                                            std::move(recovery)));
-  RT_CO_RETURN_IF_ERROR(
-      co_await log::WriteOffsetCheckpoint(io, directory, log::kLogStartFile, std::move(start)));
-  RT_CO_RETURN_IF_ERROR(co_await log::WriteOffsetCheckpoint(io, directory, log::kReplicationFile,
-                                                            std::move(replication)));
-  co_return co_await log::MarkCleanShutdown(io, directory);
-}
-
-task::Task<absl::Status> Process::StopTask() {
-  const base::Nanos deadline = core::Core::Current().now() + options_.shutdown_grace_ns;
-  for (auto& thread : threads_) {
-    CoreServer* server = thread->server.get();
-    co_await core::CallOn(server->core().id(),
-                          [server, deadline] { return server->StopServing(deadline); });
-  }
-  bool clean = true;
-  for (Broker* broker : brokers_.brokers) {
-    clean &= co_await core::CallOn(broker->core().id(), [broker] { return broker->CloseAll(); });
-  }
-  if (!clean) co_return absl::UnavailableError("not all partitions were closed cleanly");
-  co_return co_await WriteCheckpoints();
-}
-
 absl::Status Process::Stop() {
   std::future<absl::Status> future = RunOnFirstCore(&Process::StopTask);
-  const auto limit = std::chrono::nanoseconds(options_.shutdown_grace_ns) +
-                     std::chrono::milliseconds(kStopMarginMs);
-  if (future.wait_for(limit) != std::future_status::ready) {
+  const int64_t limit_ms =
+      std::min(kStopMs, options_.shutdown_grace_ns / base::kNanosPerMilli + kCloseMs);
+  if (future.wait_for(std::chrono::milliseconds(limit_ms)) != std::future_status::ready) {
     return absl::DeadlineExceededError(
         "the disk did not answer in time; stopping without closing the logs");
   }

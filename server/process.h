@@ -19,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "engine/core/core.h"
 #include "engine/io/uring_ring_setup.h"
+#include "engine/log/data_directory.h"
 #include "server/cluster/local_catalog.h"
 #include "server/core_server.h"
 #include "server/native/session.h"
@@ -76,8 +77,13 @@ class Process {
   task::Task<void> PublishImage(ImagePtr image);
   absl::Status Bind(uint32_t core);
   task::Task<absl::Status> BindAll();
+  task::Task<void> StartAccepting();
   task::Task<absl::Status> StopTask();
+  // Kafka's three offset checkpoints, where they have changed.
   task::Task<absl::Status> WriteCheckpoints();
+  task::Task<absl::Status> WriteIfChanged(const char* file, log::OffsetCheckpoint offsets,
+                                          log::OffsetCheckpoint* written);
+  task::Task<void> CheckpointLoop();
   // Runs `function` on a core. From any control thread: the mailbox has one producer, so they take
   // turns.
   void SendToCore(base::CoreId core, std::function<void(CoreServer&)> function);
@@ -92,6 +98,14 @@ class Process {
   std::unique_ptr<LocalCatalog> catalog_;  // used on core 0
   std::vector<std::unique_ptr<CoreThread>> threads_;
   std::mutex control_mutex_;
+
+  // On core 0.
+  struct WrittenCheckpoints {
+    log::OffsetCheckpoint recovery, start, replication;
+  };
+  task::Event stopping_;
+  task::AsyncMutex checkpoint_mutex_;
+  WrittenCheckpoints written_;
 };
 
 template <class T>

@@ -11,7 +11,8 @@ namespace {
 
 thread_local Core* current_core = nullptr;
 
-constexpr size_t kTasksPerClockLook = 32;
+// A task that writes a megabyte inline takes 100 us: few between two looks, or a turn has no end.
+constexpr size_t kTasksPerClockLook = 8;
 constexpr size_t kMessagesPerTurn = 256;  // from each other core
 constexpr base::Nanos kSpinWorthwhileNs = 2'000;
 constexpr base::Nanos kFullMailboxRetryNs = 50'000;

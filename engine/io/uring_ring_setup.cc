@@ -37,7 +37,7 @@ char UringDisabledSetting() {
 
 absl::Status ExplainSetupError(int error) {
   const std::string prefix =
-      absl::StrCat("io_uring_setup: ", strerror(error), " (kernel ", KernelRelease(), "). ");
+      absl::StrCat("io_uring: ", strerror(error), " (kernel ", KernelRelease(), "). ");
   const char disabled = UringDisabledSetting();
   if ((error == EPERM || error == EACCES) && (disabled == '1' || disabled == '2')) {
     return absl::PermissionDeniedError(absl::StrCat(
@@ -50,13 +50,13 @@ absl::Status ExplainSetupError(int error) {
         "A seccomp filter refuses io_uring, as container runtimes do by default, or the kernel is "
         "built without it. Allow the system calls io_uring_setup, io_uring_enter and "
         "io_uring_register (Docker, Podman: --security-opt seccomp=unconfined or a profile with "
-        "them; systemd: SystemCallFilter=@io-uring)"));
+        "them; systemd: SystemCallFilter=@system-service has them)"));
   }
   if (error == ENOMEM) {
     return absl::ResourceExhaustedError(absl::StrCat(
         prefix,
-        "No memory for the ring: raise the memlock limit (ulimit -l, LimitMEMLOCK=) to 8 "
-        "MiB per core, or the memory limit of the control group"));
+        "No memory for the ring: raise the memlock limit (ulimit -l, LimitMEMLOCK=; 8 MiB are "
+        "enough for tens of cores), or the memory limit of the control group"));
   }
   if (error == EINVAL) {
     return absl::FailedPreconditionError(absl::StrCat(prefix, "Ringtail needs Linux 6.1 or newer"));
@@ -134,6 +134,14 @@ absl::Status SetUpRing(const UringOptions& options, io_uring* ring) {
     io_uring_queue_exit(ring);
     return ExplainSetupError(EINVAL);
   }
+  // A seccomp filter may allow io_uring_setup and refuse the other calls.
+  io_uring_prep_nop(io_uring_get_sqe(ring));
+  const int entered = io_uring_submit_and_wait(ring, 1);
+  if (entered < 0) {
+    io_uring_queue_exit(ring);
+    return ExplainSetupError(-entered);
+  }
+  io_uring_cq_advance(ring, 1);
   io_uring_register_ring_fd(ring);  // saves a descriptor lookup per call; works without
   return absl::OkStatus();
 }
@@ -142,7 +150,7 @@ absl::Status ProbeFeatures(const UringOptions& options, io_uring* ring, Features
   const std::unique_ptr<io_uring_probe, void (*)(io_uring_probe*)> probe(
       io_uring_get_probe_ring(ring), &io_uring_free_probe);
   if (probe == nullptr) {
-    return absl::FailedPreconditionError("io_uring: the kernel does not say what it supports");
+    return ExplainSetupError(EPERM);  // io_uring_register is refused; every kernel since 5.6 has it
   }
   std::vector<const char*> missing;
   for (const NeededOperation& operation : kNeeded) {

@@ -16,7 +16,7 @@ enum class WritePath : uint8_t {
 
 struct LogOptions {
   WritePath write_path = WritePath::kAuto;
-  // kAuto: a write of up to this many bytes is made inline. Derived by perf/log_bench.cc.
+  // kAuto: a write of up to this many bytes is made inline. Derived by perf/compare (append).
   int64_t inline_bytes_max = 1 << 20;
   // kAuto: inline writes that took longer, two of them within twice the shortest pause, send this
   // core's writes to the ring for a while, which doubles from the shortest to the longest pause as

@@ -13,6 +13,8 @@ namespace {
 
 using base::Error;
 
+constexpr base::Nanos kExpireEvery = 60 * base::kNanosPerSecond;
+
 Error FromBatchError(log::BatchError error) {
   switch (error) {
     case log::BatchError::kNone:
@@ -161,7 +163,16 @@ Error Partition::Admit(base::MutableByteView batches, ProduceResult* result) {
   return Error::kNone;
 }
 
+// Looked at when something is appended, so that an idle partition needs no timer.
+void Partition::ExpireProducers() {
+  const base::Nanos now = task::Scheduler::Current().now();
+  if (now - producers_expired_at_ < kExpireEvery) return;
+  producers_expired_at_ = now;
+  producers_.Expire(env_->io().WallMillis());
+}
+
 log::AppendResult Partition::Append(base::MutableByteView batches) {
+  ExpireProducers();
   const log::AppendResult append = log_->AppendAsLeader(batches, identity_.leader_epoch);
   if (!append.ok()) return append;
   counters_.bytes_in += batches.size();

@@ -117,6 +117,7 @@ class Partition : private log::LogObserver {
   base::Error Admit(base::MutableByteView batches, ProduceResult* result);
   base::Error CheckProducer(base::ByteView batches, size_t batch_count, ProduceResult* result);
   log::AppendResult Append(base::MutableByteView batches);
+  void ExpireProducers();
 
   void OnWritten(base::Offset end) override;
   void OnRolledBack(base::Offset end, const absl::Status& why) override;
@@ -132,6 +133,7 @@ class Partition : private log::LogObserver {
   ProducerState producers_;
   PartitionCounters counters_;
   base::Offset high_watermark_;
+  base::Nanos producers_expired_at_ = 0;
   task::IntrusiveList<FetchLink> watchers_;
   task::Gate users_;
   std::unique_ptr<log::Log> log_;

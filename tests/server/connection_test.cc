@@ -318,6 +318,41 @@ TEST_F(ConnectionTest, TheCoresBudgetIsSharedByItsConnections) {
   ExpectNothingLeft();
 }
 
+TEST_F(ConnectionTest, LargeRequestsThatNeverComeDoNotKeepSmallOnesOut) {
+  options_.core_bytes_max = 1'000'000;
+  Open();
+  std::vector<std::unique_ptr<SimClient>> attackers;
+  for (int i = 0; i < 5; ++i) {
+    attackers.push_back(std::make_unique<SimClient>(*world_, absl::StrCat("attacker", i)));
+    ASSERT_TRUE(attackers.back()->Connect(port_));
+    ASSERT_TRUE(attackers.back()->Send(FrameOf("e" + std::string(700'000, 'x')).substr(0, 20)));
+  }
+  world_->RunFor(kSecond);
+  ASSERT_TRUE(client_->Send(FrameOf("e1")));
+  EXPECT_EQ(client_->Receive(6), FrameOf("e1"));
+  // Each is cut when its time is over; the next then waits for its own.
+  ASSERT_TRUE(WaitFor([&] { return server_->connection_count() == 1; }));
+  client_->Close();
+  ExpectNothingLeft();
+}
+
+TEST_F(ConnectionTest, BegunRequestsHoldNoneOfTheReceiveBuffersThatAllShare) {
+  Open();
+  std::vector<std::unique_ptr<SimClient>> attackers;
+  const size_t count = sim::SimBackendOptions().provided_count + 10;
+  for (size_t i = 0; i < count; ++i) {
+    attackers.push_back(std::make_unique<SimClient>(*world_, absl::StrCat("attacker", i)));
+    ASSERT_TRUE(attackers.back()->Connect(port_));
+    ASSERT_TRUE(attackers.back()->Send(FrameOf("e" + std::string(20'000, 'x')).substr(0, 20)));
+  }
+  world_->RunFor(kSecond);
+  EXPECT_EQ(sim_->io(0).provided_lent(), 0u);
+  ASSERT_TRUE(client_->Send(FrameOf("e1")));
+  EXPECT_EQ(client_->Receive(6), FrameOf("e1"));
+  client_->Close();
+  ExpectNothingLeft();
+}
+
 TEST_F(ConnectionTest, APeerThatNeverReadsIsClosedAtTheSendTimeout) {
   options_.connection.send_timeout_ns = 5 * kSecond;
   network_.send_buffer_bytes = network_.receive_buffer_bytes = 16 << 10;
@@ -376,7 +411,7 @@ TEST_F(ConnectionTest, AnIdlePeerIsClosedAfterTheIdleTime) {
 }
 
 TEST_F(ConnectionTest, ABodyThatDripsIsClosed) {
-  options_.connection.frames.frame_ns = 2 * kSecond;
+  options_.connection.frames.piece_ns = 2 * kSecond;
   for (const size_t size : {size_t{100}, size_t{200'000}}) {
     Open();
     ASSERT_TRUE(client_->Send(FrameOf("e" + std::string(size, 'x')).substr(0, 20)));

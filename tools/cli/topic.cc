@@ -25,7 +25,7 @@ absl::Status Create(const Context& context, const TopicOptions& options) {
         absl::StrSplit(config, absl::MaxSplits('=', 1));
     if (pair.first.empty() || config.find('=') == std::string::npos) {
       return absl::InvalidArgumentError(
-          absl::StrCat("--config ", config, ": use NAME=VALUE, as in retention.ms=86400000"));
+          absl::StrCat("--config ", config, ": use NAME=VALUE, as in segment.bytes=67108864"));
     }
     create.configs.push_back(pair);
   }
@@ -126,7 +126,7 @@ void AddTopicCommands(CLI::App& app, Context& context) {
       ->allow_extra_args(false);
   create->footer(
       "Examples:\n  ringtail topic create events --partitions 4\n"
-      "  ringtail topic create audit --partitions 1 --config retention.ms=86400000");
+      "  ringtail topic create audit --partitions 1 --config max.message.bytes=8388608");
   create->callback([options, &context] {
     context.command = [options](Context& c) { return Create(c, *options); };
   });
