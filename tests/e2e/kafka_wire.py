@@ -1,0 +1,189 @@
+"""As much of Kafka's protocol as a test needs to say exactly what goes over the wire, and in which pieces.
+
+Field orders: https://kafka.apache.org/protocol (the versions named below). Real clients are kcat and
+rdkafka_client; this one is for pipelining, broken frames, and looking at the very bytes of a fetch.
+"""
+
+import socket
+import struct
+
+PRODUCE, FETCH, METADATA, API_VERSIONS = 0, 1, 3, 18
+BATCH_HEADER_BYTES = 61
+
+
+def string(value):
+    return struct.pack(">h", len(value)) + value.encode()
+
+
+def request(api, version, correlation, body):
+    """A frame with request header version 1."""
+    head = struct.pack(">hhi", api, version, correlation) + string("e2e")
+    return struct.pack(">i", len(head) + len(body)) + head + body
+
+
+def api_versions(correlation=1):
+    return request(API_VERSIONS, 0, correlation, b"")
+
+
+def fetch(topic, partitions, correlation=1, max_bytes=8 << 20, min_bytes=1, max_wait_ms=0):
+    """Fetch version 4; partitions: (index, offset) pairs."""
+    body = struct.pack(">iiiibi", -1, max_wait_ms, min_bytes, max_bytes, 0, 1) + string(topic)
+    body += struct.pack(">i", len(partitions))
+    for index, offset in partitions:
+        body += struct.pack(">iqi", index, offset, max_bytes)
+    return request(FETCH, 4, correlation, body)
+
+
+def produce(topic, index, batch, correlation=1, acks=-1):
+    """Produce version 3 of one batch to one partition."""
+    body = struct.pack(">hhii", -1, acks, 30000, 1) + string(topic)
+    body += struct.pack(">iii", 1, index, len(batch)) + batch
+    return request(PRODUCE, 3, correlation, body)
+
+
+def _crc_table():
+    table = []
+    for byte in range(256):
+        for _ in range(8):
+            byte = (byte >> 1) ^ (0x82F63B78 if byte & 1 else 0)
+        table.append(byte)
+    return table
+
+
+_CRC = _crc_table()
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = _CRC[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    return crc ^ 0xFFFFFFFF
+
+
+def varint(value):
+    value = (value << 1) ^ (value >> 63)
+    out = b""
+    while value > 0x7F:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def batch(values, timestamp_ms=1_700_000_000_000):
+    """A RecordBatch v2 without compression; records have no key."""
+    records = b""
+    for delta, value in enumerate(values):
+        record = b"\0" + varint(0) + varint(delta) + varint(-1) + varint(len(value)) + value + varint(0)
+        records += varint(len(record)) + record
+    checked = struct.pack(">hiqqqhii", 0, len(values) - 1, timestamp_ms, timestamp_ms, -1, -1, -1,
+                          len(values)) + records
+    return struct.pack(">qiibI", 0, 9 + len(checked), 0, 2, crc32c(checked)) + checked
+
+
+def walk(batches):
+    """(base offset, last offset, bytes) of each whole batch."""
+    at = 0
+    while at + BATCH_HEADER_BYTES <= len(batches):
+        base, length = struct.unpack_from(">qi", batches, at)
+        last = base + struct.unpack_from(">i", batches, at + 23)[0]
+        yield base, last, batches[at:at + 12 + length]
+        at += 12 + length
+
+
+class Connection:
+    """One TCP connection to a Kafka listener."""
+
+    def __init__(self, port, timeout=60, receive_buffer=None):
+        self.socket = socket.socket()
+        if receive_buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.settimeout(timeout)
+        self.socket.connect(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def receive(self, count):
+        data = bytearray(count)
+        view = memoryview(data)
+        got = 0
+        while got < count:
+            now = self.socket.recv_into(view[got:])
+            if now == 0:
+                raise ConnectionError(f"closed after {got} of {count} bytes")
+            got += now
+        return bytes(data)
+
+    def reply(self):
+        """(correlation id, body) of the next response."""
+        size, correlation = struct.unpack(">ii", self.receive(8))
+        return correlation, self.receive(size - 4)
+
+    def ends(self):
+        """Reads what is left; True when the broker closed the connection."""
+        try:
+            while self.socket.recv(65536):
+                pass
+            return True
+        except ConnectionError:
+            return True
+
+    def call(self, frame):
+        self.send(frame)
+        return self.reply()[1]
+
+    def fetch(self, topic, partitions, **options):
+        """[(partition, error, high watermark, batches)]"""
+        return parse_fetch(self.call(fetch(topic, partitions, **options)))
+
+    def produce(self, topic, index, values, acks=-1):
+        """(error, base offset)"""
+        body = self.call(produce(topic, index, batch(values), acks=acks))
+        at = 4 + 2 + len(topic) + 4 + 4
+        return struct.unpack_from(">hq", body, at)
+
+
+def parse_fetch(body):
+    found = []
+    topics, = struct.unpack_from(">i", body, 4)
+    at = 8
+    for _ in range(topics):
+        length, = struct.unpack_from(">h", body, at)
+        at += 2 + length
+        partitions, = struct.unpack_from(">i", body, at)
+        at += 4
+        for _ in range(partitions):
+            index, error, watermark, _, aborted = struct.unpack_from(">ihqqi", body, at)
+            at += 26 + max(aborted, 0) * 16
+            size, = struct.unpack_from(">i", body, at)
+            at += 4
+            found.append((index, error, watermark, body[at:at + max(size, 0)]))
+            at += max(size, 0)
+    return found
+
+
+def fetch_all(port, topic, partition=0, max_bytes=8 << 20):
+    """All batches of a partition as they are in its log."""
+    data, offset = bytearray(), 0
+    with Connection(port) as connection:
+        while True:
+            _, error, watermark, batches = connection.fetch(
+                topic, [(partition, offset)], max_bytes=max_bytes)[0]
+            if error != 0:
+                raise AssertionError(f"fetch at {offset}: error {error}")
+            if offset >= watermark:
+                return bytes(data)
+            whole = 0
+            for _, last, each in walk(batches):
+                offset = last + 1
+                whole += len(each)
+            if whole != len(batches) or not batches:
+                raise AssertionError(f"fetch at {offset}: {len(batches)} bytes, {whole} in whole batches")
+            data += batches
