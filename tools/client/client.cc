@@ -109,7 +109,8 @@ absl::Status Client::CallBootstrap(wire::RequestHeader* request, wire::ResponseH
     RT_RETURN_IF_ERROR(AwaitReady(admin_->bootstrap(), deadline));
     const absl::Status status = Call(admin_->bootstrap(), request, response, deadline);
     const bool told = ErrorCodeOf(status) != wire::Error::INTERNAL;
-    // Retriable for who has just created the topic, but every core knew it before that was answered.
+    // Retriable for who has just created the topic, but every core knew it before that was
+    // answered.
     if (absl::IsNotFound(status)) return status;
     if (status.ok() || !IsRetriable(status) || (repeat == Repeat::kNever && !told)) return status;
     const Nanos pause =
