@@ -151,8 +151,22 @@ task::Task<void> Broker::ListOffsets(std::span<OffsetItem> items) {
 
 task::Task<ProposalResult> Broker::CreateTopic(CreateTopicProposal proposal) {
   Catalog* catalog = group_.catalog;
-  co_return co_await core::CallOn(base::CoreId(0),
-                                  [catalog, &proposal] { return catalog->CreateTopic(proposal); });
+  ProposalResult created = co_await core::CallOn(
+      base::CoreId(0), [catalog, &proposal] { return catalog->CreateTopic(proposal); });
+  if (!created.failure.ok() || created.topic_id.IsZero()) co_return created;
+  const base::Uuid id = created.topic_id;
+  for (Broker* owner : group_.brokers) {
+    std::string reason = co_await core::CallOn(
+        owner->core().id(),
+        [owner, id]() -> task::Task<std::string> { co_return owner->OfflineReason(id); });
+    if (reason.empty()) continue;
+    // A topic that cannot be written to is taken back.
+    co_await DeleteTopic(id);
+    created.outcome = ProposalResult::Outcome::kConflict;
+    created.failure = {Error::kStorageError, std::move(reason)};
+    co_return created;
+  }
+  co_return created;
 }
 
 task::Task<ProposalResult> Broker::DeleteTopic(base::Uuid topic_id) {

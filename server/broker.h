@@ -130,9 +130,12 @@ class Broker {
   task::Task<std::vector<PartitionStatus>> DescribeTopic(base::Uuid topic_id);
 
   // --- Of this core's own partitions.
-  // Takes a new image over: closes and removes what is gone, opens what is new.
+  // Takes a new image over: closes and removes what is gone, opens what is new. Nothing once
+  // CloseAll has been called.
   task::Task<void> ApplyImage(ImagePtr image);
   std::vector<PartitionStatus> LocalStatus() const;
+  // Why a partition of the topic is not served; empty: all of this core's are.
+  std::string OfflineReason(base::Uuid topic_id) const;
   // Refuses requests, closes all logs. False: one of them not cleanly.
   task::Task<bool> CloseAll();
 
@@ -177,6 +180,7 @@ class Broker {
   absl::flat_hash_map<partition::PartitionId, std::string> offline_;  // and why
   absl::flat_hash_set<base::Uuid> left_behind_;  // deleted topics whose files are still here
   bool closed_ = false;
+  task::AsyncMutex image_mutex_;  // an image is taken over, or all is closed, one after the other
   BrokerCounters counters_;
   BrokerLatencies latencies_;
   int64_t next_producer_id_ = 0;

@@ -66,13 +66,18 @@ task::Task<absl::Status> Broker::RemoveUnopened(const TopicImage* topic, size_t 
   const std::string directory = absl::StrCat(group_.data_directory, "/", topic->name, "-", index);
   const auto owner = co_await log::ReadPartitionMetadata(core_.io(), directory);
   if (owner.ok() && *owner != topic->id) co_return absl::OkStatus();  // another topic's
-  const absl::Status removed = co_await io::RemoveDirectoryWithFiles(core_.io(), directory);
+  const absl::Status removed =
+      co_await io::RemoveDirectoryWithFiles(core_.io(), directory, log::kPartitionMetadataFile);
   co_return absl::IsNotFound(removed) ? absl::OkStatus() : removed;
 }
 
 task::Task<void> Broker::RemoveTopic(const TopicImage* topic) {
   for (size_t index = 0; index < topic->partitions.size(); ++index) {
     if (CoreOf(topic->partitions[index]) != core_.id()) continue;
+    if (closed_) {
+      left_behind_.insert(topic->id);  // the next start removes the rest
+      co_return;
+    }
     const partition::PartitionId id{topic->id, static_cast<int32_t>(index)};
     offline_.erase(id);
     std::unique_ptr<partition::Partition> partition = partitions_.Take(id);
@@ -87,6 +92,9 @@ task::Task<void> Broker::RemoveTopic(const TopicImage* topic) {
 }
 
 task::Task<void> Broker::ApplyImage(ImagePtr image) {
+  co_await image_mutex_.Lock();
+  const task::AsyncMutex::Held held(image_mutex_);
+  if (closed_) co_return;
   const ImagePtr before = std::exchange(image_, image);
   if (before != nullptr) {
     for (const TopicImage& topic : before->topics()) {
@@ -98,13 +106,20 @@ task::Task<void> Broker::ApplyImage(ImagePtr image) {
   for (const TopicImage& topic : image->topics()) {
     if (before != nullptr && before->FindById(topic.id) != nullptr) continue;
     for (size_t index = 0; index < topic.partitions.size(); ++index) {
-      if (CoreOf(topic.partitions[index]) != core_.id()) continue;
+      if (CoreOf(topic.partitions[index]) != core_.id() || closed_) continue;
       latch.Add();
       task::Spawn("open partition", OpenPartition(&topic, static_cast<int32_t>(index), &latch));
       if (++started % kPartitionsAtOnce == 0) co_await latch.Wait();
     }
   }
   co_await latch.Wait();
+}
+
+std::string Broker::OfflineReason(base::Uuid topic_id) const {
+  for (const auto& [id, reason] : offline_) {
+    if (id.topic_id == topic_id) return reason;
+  }
+  return "";
 }
 
 std::vector<PartitionStatus> Broker::LocalStatus() const {
@@ -149,6 +164,8 @@ task::Task<void> ClosePartition(partition::Partition* partition, bool* ok, task:
 
 task::Task<bool> Broker::CloseAll() {
   closed_ = true;
+  co_await image_mutex_.Lock();
+  const task::AsyncMutex::Held held(image_mutex_);
   bool ok = true;
   task::Latch latch;
   size_t started = 0;

@@ -1,12 +1,15 @@
 // ringtaild: the broker. This thread is the control thread: it reads the configuration, starts the
 // cores, answers the admin pages, waits for a signal, and stops the cores.
+#include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
+#include <future>
 #include <memory>
 #include <string>
 #include <utility>
@@ -55,6 +58,22 @@ int WaitForSignal(int signal_fd) {
   return static_cast<int>(info.ssi_signo);
 }
 
+// A start may take long where logs must be scanned. A signal ends the program then at once: nothing
+// has been acknowledged yet, and what recovery changes may be done again.
+absl::StatusOr<std::unique_ptr<Process>> StartUnlessSignalled(ProcessOptions options,
+                                                              int signal_fd) {
+  constexpr int kLookEveryMs = 20;
+  auto starting = std::async(std::launch::async, [&options] { return Process::Start(options); });
+  pollfd signalled{.fd = signal_fd, .events = POLLIN};
+  while (starting.wait_for(std::chrono::milliseconds(kLookEveryMs)) != std::future_status::ready) {
+    if (poll(&signalled, 1, 0) <= 0) continue;
+    RT_LOG(kInfo, "asked to stop while starting");
+    base::FlushLogs();
+    _exit(0);
+  }
+  return starting.get();
+}
+
 absl::Status Serve(const LoadedConfig& loaded, int signal_fd) {
   const Config& config = loaded.config;
   RT_RETURN_IF_ERROR(MakeDataDirectory(config.data_dir()));
@@ -64,14 +83,20 @@ absl::Status Serve(const LoadedConfig& loaded, int signal_fd) {
                                                  .port = static_cast<uint16_t>(config.admin_port()),
                                                  .version = VersionWithBuildId(),
                                                  .config_json = ConfigJson(loaded)}));
-  RT_ASSIGN_OR_RETURN(const std::unique_ptr<Process> process,
-                      Process::Start(ToProcessOptions(loaded, RaiseDescriptorLimit())));
+  RT_ASSIGN_OR_RETURN(
+      const std::unique_ptr<Process> process,
+      StartUnlessSignalled(ToProcessOptions(loaded, RaiseDescriptorLimit()), signal_fd));
   ProcessSnapshots snapshots(*process);
   admin->SetServing(&snapshots);
   if (!config.ports_file().empty()) {
     const absl::Status written =
         WritePortsFile(config.ports_file(), process->endpoints(), admin->port());
-    if (!written.ok()) RT_LOG(kError, "{}", written.message());
+    if (!written.ok()) {
+      // Whoever asked for the file could not find the broker.
+      admin->SetNotReady("stopping");
+      process->Stop().IgnoreError();
+      return written;
+    }
   }
   const CorePorts& shared = process->endpoints().shared;
   RT_LOG(kInfo, "serving {} on {}: kafka {}, native {}, admin {}; {} cores", config.data_dir(),

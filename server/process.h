@@ -73,7 +73,6 @@ class Process {
   absl::Status MakeCore(uint32_t index);
   task::Task<absl::Status> BootTask();
   task::Task<absl::Status> OpenCatalog();
-  task::Task<absl::Status> FinishDeletions();
   task::Task<void> PublishImage(ImagePtr image);
   absl::Status Bind(uint32_t core);
   task::Task<absl::Status> BindAll();

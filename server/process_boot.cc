@@ -6,6 +6,7 @@
 #include "engine/base/result.h"
 #include "engine/io/file.h"
 #include "engine/log/data_directory.h"
+#include "server/cluster/deletions.h"
 #include "server/core_thread.h"
 #include "server/process.h"
 
@@ -21,6 +22,13 @@ absl::Status CheckPortIsFree(io::Backend& io, const std::string& host, uint16_t 
   RT_ASSIGN_OR_RETURN(const int fd, io.Listen(host, port, /*share=*/false));
   io.CloseInline(fd);
   return absl::OkStatus();
+}
+
+// All cores at once: none takes new work while another still answers.
+task::Task<void> StopServing(CoreServer* server, base::Nanos deadline, task::Latch* latch) {
+  co_await core::CallOn(server->core().id(),
+                        [server, deadline] { return server->StopServing(deadline); });
+  latch->Done();
 }
 
 }  // namespace
@@ -53,25 +61,6 @@ task::Task<absl::Status> Process::OpenCatalog() {
       {.cluster_id = catalog_->image()->cluster_id().ToString(),
        .directory_id = catalog_->directory_id(),
        .node_id = options_.broker_id});
-}
-
-task::Task<absl::Status> Process::FinishDeletions() {
-  io::Backend& io = core::Core::Current().io();
-  const proto::catalog::CatalogFile file = catalog_->file();
-  for (const auto& tombstone : file.gone()) {
-    base::Uuid id;
-    if (!base::Uuid::FromBytes(base::AsBytes(tombstone.topic_id()), &id)) continue;
-    for (uint32_t partition = 0; partition < tombstone.partitions(); ++partition) {
-      const std::string directory =
-          absl::StrCat(options_.data_directory, "/", tombstone.name(), "-", partition);
-      // A topic made anew has the same directories and another id.
-      auto owner = co_await log::ReadPartitionMetadata(io, directory);
-      if (!owner.ok() || *owner != id) continue;
-      RT_CO_RETURN_IF_ERROR(co_await io::RemoveDirectoryWithFiles(io, directory));
-    }
-    co_await catalog_->ForgetTopic(id);
-  }
-  co_return absl::OkStatus();
 }
 
 absl::Status Process::Bind(uint32_t core) {
@@ -114,7 +103,7 @@ task::Task<void> Process::StartAccepting() {
 
 task::Task<absl::Status> Process::BootTask() {
   RT_CO_RETURN_IF_ERROR(co_await OpenCatalog());
-  RT_CO_RETURN_IF_ERROR(co_await FinishDeletions());
+  co_await FinishDeletions(core::Core::Current().io(), options_.data_directory, *catalog_);
   co_await PublishImage(catalog_->image());
   RT_CO_RETURN_IF_ERROR(co_await BindAll());
   const auto taken =
@@ -173,11 +162,12 @@ task::Task<void> Process::CheckpointLoop() {
 task::Task<absl::Status> Process::StopTask() {
   stopping_.Set();
   const base::Nanos deadline = core::Core::Current().now() + options_.shutdown_grace_ns;
+  task::Latch latch;
   for (auto& thread : threads_) {
-    CoreServer* server = thread->server.get();
-    co_await core::CallOn(server->core().id(),
-                          [server, deadline] { return server->StopServing(deadline); });
+    latch.Add();
+    task::Spawn("stop serving", StopServing(thread->server.get(), deadline, &latch));
   }
+  co_await latch.Wait();
   bool clean = true;
   for (Broker* broker : brokers_.brokers) {
     clean &= co_await core::CallOn(broker->core().id(), [broker] { return broker->CloseAll(); });

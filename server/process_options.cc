@@ -11,6 +11,7 @@ namespace {
 
 // At most this part of the descriptors is for segment files; the rest is for connections.
 constexpr size_t kFilesShare = 2;
+constexpr size_t kOwnDescriptors = 64;  // rings, listeners, pipes, checkpoints, admin pages
 
 log::WritePath ToWritePath(absl::string_view name) {
   if (name == "ring") return log::WritePath::kRing;
@@ -34,6 +35,15 @@ CoreServerOptions ToServerOptions(const Config& config, size_t cores, size_t des
   options.core_bytes_max = static_cast<size_t>(config.core_bytes_max());
   options.connections_max = static_cast<size_t>(config.connections_max());
   options.log.write_path = ToWritePath(config.write_path());
+  // The rest is for connections, less what the broker needs for itself.
+  const size_t sockets = descriptors - descriptors / kFilesShare;
+  const size_t connections =
+      sockets > 2 * kOwnDescriptors ? (sockets - kOwnDescriptors) / cores : 1;
+  if (connections < options.connections_max) {
+    RT_LOG(kInfo, "a core takes {} connections instead of {}: the limit of descriptors is {}",
+           connections, options.connections_max, descriptors);
+    options.connections_max = connections;
+  }
   const auto wanted = static_cast<size_t>(config.open_files_max());
   options.log.open_files_max = std::min(wanted, descriptors / kFilesShare / cores);
   if (options.log.open_files_max < wanted) {

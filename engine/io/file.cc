@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
+
 #include <cerrno>
 #include <cstring>
 #include <limits>
@@ -195,8 +197,13 @@ task::Task<absl::Status> MakeDirectory(Backend& backend, std::string path) {
   co_return info.is_directory ? absl::OkStatus() : status;
 }
 
-task::Task<absl::Status> RemoveDirectoryWithFiles(Backend& backend, std::string path) {
-  RT_CO_ASSIGN_OR_RETURN(const std::vector<DirectoryEntry> entries, backend.ListDirectory(path));
+task::Task<absl::Status> RemoveDirectoryWithFiles(Backend& backend, std::string path,
+                                                  std::string last) {
+  RT_CO_ASSIGN_OR_RETURN(std::vector<DirectoryEntry> entries, backend.ListDirectory(path));
+  const auto held_back =
+      std::find_if(entries.begin(), entries.end(),
+                   [&](const DirectoryEntry& entry) { return entry.name == last; });
+  if (held_back != entries.end()) std::rotate(held_back, held_back + 1, entries.end());
   for (const DirectoryEntry& entry : entries) {
     if (entry.is_directory) {
       co_return absl::FailedPreconditionError(

@@ -36,8 +36,10 @@ task::Task<absl::Status> Unlink(Backend& backend, std::string path);
 task::Task<absl::Status> Rename(Backend& backend, std::string from, std::string to);
 // Existing directories are fine; parents must exist.
 task::Task<absl::Status> MakeDirectory(Backend& backend, std::string path);
-// Removes a directory with the plain files in it.
-task::Task<absl::Status> RemoveDirectoryWithFiles(Backend& backend, std::string path);
+// Removes a directory with the plain files in it; the file named `last`, if it is there, after all
+// others: whoever finds what a crash left of the directory can still tell whose it was.
+task::Task<absl::Status> RemoveDirectoryWithFiles(Backend& backend, std::string path,
+                                                  std::string last = "");
 
 // Reads a whole small file (at most `bytes_max`, else OutOfRange).
 task::Task<absl::StatusOr<std::string>> ReadWholeFile(Backend& backend, std::string path,

@@ -200,7 +200,9 @@ absl::Status ProvidedRing::SetUp(uint32_t count, uint32_t bytes, io_uring* ring)
   count_ = count;
   bytes_ = bytes;
   if (entries_ == nullptr || memory_ == nullptr) {
-    return absl::ResourceExhaustedError("no memory for receive buffers");
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no memory for receive buffers: ", count, " of ", bytes,
+                     " bytes; lower --provided_buffers or --provided_buffer_bytes"));
   }
   io_uring_buf_reg registration = {};
   registration.ring_addr = reinterpret_cast<uint64_t>(entries_);

@@ -65,14 +65,18 @@ AppendResult Log::AppendAsLeader(base::MutableByteView batches, int32_t leader_e
   if (refused != AppendError::kNone) return Refuse(refused);
   AppendResult result = Refuse(AppendError::kNone);
   int64_t count = 0;
+  int64_t offsets = 0;
   BatchWalker walker(batches);
   while (walker.Next()) {
     if (walker.batch().last_offset_delta() < 0) return Refuse(AppendError::kBadBatches);
+    offsets += int64_t{walker.batch().last_offset_delta()} + 1;
     result.max_timestamp_ms = std::max(result.max_timestamp_ms, walker.batch().max_timestamp_ms());
     ++count;
   }
   if (walker.error() != BatchError::kNone || count == 0) return Refuse(AppendError::kBadBatches);
   if (static_cast<int64_t>(batches.size()) > kPositionMax) return Refuse(AppendError::kBadBatches);
+  // As in AppendVerbatim: a header may claim any number of records where they are compressed.
+  if (offsets > kPositionMax) return Refuse(AppendError::kBadOffset);
 
   for (size_t at = 0; at < batches.size();) {
     const base::MutableByteView batch = batches.subspan(at);

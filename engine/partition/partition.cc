@@ -2,10 +2,12 @@
 
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
 #include "engine/base/logging.h"
 #include "engine/base/result.h"
+#include "engine/io/file.h"
 #include "engine/log/data_directory.h"
 
 namespace ringtail::partition {
@@ -53,9 +55,17 @@ Error FromAppendError(log::AppendError error) {
     case log::AppendError::kBadBatches:
       return Error::kBatchTooLarge;
     case log::AppendError::kBadOffset:
-      return Error::kInternal;
+      return Error::kInvalidRecord;
   }
   return Error::kInternal;
+}
+
+// What to do about a failed write.
+absl::string_view Advice(const absl::Status& why) {
+  return absl::IsResourceExhausted(why)
+             ? "free space in the data directory or delete topics; appends go on by themselves then"
+             : "reads go on; appends are refused until a restart, see the kernel's log for the "
+               "disk";
 }
 
 Error FromStatus(const absl::Status& status) {
@@ -65,6 +75,35 @@ Error FromStatus(const absl::Status& status) {
   if (absl::IsAborted(status)) return Error::kNotLeader;
   if (absl::IsDeadlineExceeded(status)) return Error::kTimedOut;
   return Error::kStorageError;
+}
+
+// Whether the directory is this topic's, or there is none. One of this name may be what is left of
+// a topic that was deleted. One without an identity is a creation that a crash cut short if it
+// holds no records: it goes, to be made anew; with records nobody can say whose they are.
+task::Task<absl::Status> CheckDirectory(io::Backend& io, std::string directory,
+                                        base::Uuid topic_id) {
+  const auto owner = co_await log::ReadPartitionMetadata(io, directory);
+  if (owner.ok() && *owner == topic_id) co_return absl::OkStatus();
+  if (owner.ok()) {
+    co_return absl::FailedPreconditionError(
+        absl::StrCat(directory, " belongs to the topic with id ", owner->ToString(), ", not to ",
+                     topic_id.ToString(), "; a restart removes it where that topic was deleted"));
+  }
+  if (!absl::IsNotFound(owner.status())) co_return owner.status();
+  const auto entries = io.ListDirectory(directory);
+  if (!entries.ok()) {
+    co_return absl::IsNotFound(entries.status()) ? absl::OkStatus() : entries.status();
+  }
+  for (const io::DirectoryEntry& entry : *entries) {
+    if (!absl::EndsWith(entry.name, ".log")) continue;
+    const auto info = io.StatPath(absl::StrCat(directory, "/", entry.name));
+    if (info.ok() && info->size_bytes == 0) continue;
+    co_return absl::FailedPreconditionError(
+        absl::StrCat(directory,
+                     " holds records but no partition.metadata says of which topic; "
+                     "move it away, or write that file from a copy"));
+  }
+  co_return co_await io::RemoveDirectoryWithFiles(io, directory);
 }
 
 }  // namespace
@@ -80,13 +119,7 @@ task::Task<absl::StatusOr<std::unique_ptr<Partition>>> Partition::Open(
   std::unique_ptr<Partition> partition(new Partition(std::move(identity), config));
   partition->env_ = &env;
   const PartitionIdentity& id = partition->identity_;
-  // A directory of this name may be what is left of a topic that was deleted.
-  const auto owner = co_await log::ReadPartitionMetadata(env.io(), directory);
-  if (owner.ok() && *owner != id.topic_id) {
-    co_return absl::FailedPreconditionError(absl::StrCat(
-        directory, " belongs to the topic with id ", owner->ToString(), ", not to ",
-        id.topic_id.ToString(), "; a restart removes it where that topic was deleted"));
-  }
+  RT_CO_RETURN_IF_ERROR(co_await CheckDirectory(env.io(), directory, id.topic_id));
   auto opened =
       co_await log::Log::Open(env, *partition, directory, config.log, id.name, options, info);
   if (absl::IsNotFound(opened.status())) {
@@ -331,8 +364,8 @@ void Partition::OnWritten(base::Offset end) {
 }
 
 void Partition::OnRolledBack(base::Offset end, const absl::Status& why) {
-  RT_LOG_EVERY(1, kError, "{}: append failed, the log ends at {} again: {}",
-               identity_.name.ToString(), end.value(), why.message());
+  RT_LOG_EVERY(1, kError, "{}: append failed, the log ends at {} again: {}; {}",
+               identity_.name.ToString(), end.value(), why.message(), Advice(why));
   producers_.TruncateTo(end);
   WakeWatchers();
 }

@@ -1,5 +1,7 @@
 #include "server/cluster/local_catalog.h"
 
+#include <fcntl.h>
+
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -120,7 +122,7 @@ task::Task<absl::StatusOr<std::unique_ptr<LocalCatalog>>> LocalCatalog::Open(
       state.set_leader_incarnation(file.incarnation());
     }
   }
-  const ProposalResult result = co_await catalog->Apply(std::move(file), false);
+  const ProposalResult result = co_await catalog->Apply(std::move(file), {.use_reserve = true});
   if (!result.failure.ok()) co_return absl::UnavailableError(result.failure.message);
   co_return catalog;
 }
@@ -131,14 +133,38 @@ ProposalResult LocalCatalog::Conflict(base::Error error, std::string message) co
           .version = file_.version()};
 }
 
-task::Task<ProposalResult> LocalCatalog::Apply(proto::catalog::CatalogFile next, bool publish) {
+task::Task<void> LocalCatalog::MakeReserve() {
+  const std::string path = absl::StrCat(data_directory_, "/", kReserveFileName);
+  const auto fd = co_await io::OpenFile(backend_, path, O_RDWR | O_CREAT);
+  if (!fd.ok()) co_return;
+  has_reserve_ = (co_await io::Allocate(backend_, *fd, 0, kReserveBytes, path)).ok();
+  co_await io::CloseFile(backend_, *fd);
+}
+
+task::Task<absl::Status> LocalCatalog::WriteFile(std::string bytes, bool use_reserve) {
+  const std::string path = absl::StrCat(data_directory_, "/", kCatalogFileName);
+  const absl::Status written = co_await io::ReplaceFile(backend_, path, bytes);
+  if (written.ok() && !has_reserve_) co_await MakeReserve();
+  if (!absl::IsResourceExhausted(written) || !use_reserve) co_return written;
+  has_reserve_ = false;
+  const absl::Status given_up =
+      co_await io::Unlink(backend_, absl::StrCat(data_directory_, "/", kReserveFileName));
+  if (!given_up.ok()) co_return written;
+  RT_LOG(kWarn,
+         "{}: the disk is full; the catalog was written with the reserve's space; free space "
+         "or delete topics",
+         data_directory_);
+  co_return co_await io::ReplaceFile(backend_, path, std::move(bytes));
+}
+
+task::Task<ProposalResult> LocalCatalog::Apply(proto::catalog::CatalogFile next,
+                                               ApplyOptions options) {
   next.set_version(file_.version() + 1);
   auto image = Image::FromProto(next);
   if (!image.ok()) {
     co_return Conflict(base::Error::kInternal, std::string(image.status().message()));
   }
-  const absl::Status written = co_await io::ReplaceFile(
-      backend_, absl::StrCat(data_directory_, "/", kCatalogFileName), EncodeCatalogFile(next));
+  const absl::Status written = co_await WriteFile(EncodeCatalogFile(next), options.use_reserve);
   if (!written.ok()) {
     RT_LOG(kError, "catalog: {}; the change may or may not be seen after a restart",
            written.message());
@@ -151,7 +177,7 @@ task::Task<ProposalResult> LocalCatalog::Apply(proto::catalog::CatalogFile next,
   }
   file_ = std::move(next);
   image_ = *std::move(image);
-  if (publish && publish_) co_await publish_(image_);
+  if (options.publish && publish_) co_await publish_(image_);
   co_return ProposalResult{.version = file_.version()};
 }
 
@@ -185,7 +211,7 @@ task::Task<ProposalResult> LocalCatalog::CreateTopic(CreateTopicProposal proposa
   topic->set_topic_id(id.bytes.data(), id.bytes.size());
   topic->mutable_configs()->insert(proposal.configs.begin(), proposal.configs.end());
   AddPartitions(file_, proposal.partitions, topic);
-  ProposalResult result = co_await Apply(std::move(next), true);
+  ProposalResult result = co_await Apply(std::move(next), {.publish = true});
   result.topic_id = id;
   co_return result;
 }
@@ -202,7 +228,7 @@ task::Task<ProposalResult> LocalCatalog::DeleteTopic(base::Uuid topic_id) {
     tombstone->set_topic_id(topic->topic_id());
     tombstone->set_partitions(static_cast<uint32_t>(topic->partitions_size()));
     topics->erase(topic);
-    co_return co_await Apply(std::move(next), true);
+    co_return co_await Apply(std::move(next), {.publish = true, .use_reserve = true});
   }
   co_return Conflict(base::Error::kUnknownTopic, "no topic has this id");
 }
@@ -215,7 +241,7 @@ task::Task<ProposalResult> LocalCatalog::ForgetTopic(base::Uuid topic_id) {
   for (auto tombstone = gone->begin(); tombstone != gone->end(); ++tombstone) {
     if (base::AsText(topic_id.view()) != absl::string_view(tombstone->topic_id())) continue;
     gone->erase(tombstone);
-    co_return co_await Apply(std::move(next), false);
+    co_return co_await Apply(std::move(next), {.use_reserve = true});
   }
   co_return Conflict(base::Error::kUnknownTopic, "no deleted topic has this id");
 }
@@ -226,7 +252,7 @@ task::Task<ProposalResult> LocalCatalog::TakeProducerIds(int64_t count, int64_t*
   proto::catalog::CatalogFile next = file_;
   *first = next.next_producer_id();
   next.set_next_producer_id(*first + count);
-  co_return co_await Apply(std::move(next), false);
+  co_return co_await Apply(std::move(next), {});
 }
 
 }  // namespace ringtail::server

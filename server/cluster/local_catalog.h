@@ -16,6 +16,10 @@
 namespace ringtail::server {
 
 inline constexpr char kCatalogFileName[] = "catalog";
+// Space that a full disk still has for a start and for deletions: preallocated, given up when the
+// catalog could not be written without it, made again as soon as there is space.
+inline constexpr char kReserveFileName[] = ".reserve";
+inline constexpr int64_t kReserveBytes = 4 << 20;
 
 // The file's bytes and back. DataLoss says what is wrong and what to do.
 std::string EncodeCatalogFile(const proto::catalog::CatalogFile& file);
@@ -43,11 +47,19 @@ class LocalCatalog : public Catalog {
   task::Task<ProposalResult> TakeProducerIds(int64_t count, int64_t* first) override;
 
  private:
+  struct ApplyOptions {
+    bool publish = false;
+    bool use_reserve = false;
+  };
+
   LocalCatalog(io::Backend& backend, std::string data_directory);
 
   ProposalResult Conflict(base::Error error, std::string message) const;
   // Writes `next` with a higher version, makes it current and publishes it. Call with mutex_ held.
-  task::Task<ProposalResult> Apply(proto::catalog::CatalogFile next, bool publish);
+  task::Task<ProposalResult> Apply(proto::catalog::CatalogFile next, ApplyOptions options);
+  // `use_reserve`: gives the reserve up rather than fail on a full disk.
+  task::Task<absl::Status> WriteFile(std::string bytes, bool use_reserve);
+  task::Task<void> MakeReserve();
 
   io::Backend& backend_;
   std::string data_directory_;
@@ -56,6 +68,7 @@ class LocalCatalog : public Catalog {
   ImagePtr image_;
   Publish publish_;
   task::AsyncMutex mutex_;
+  bool has_reserve_ = false;
 };
 
 }  // namespace ringtail::server

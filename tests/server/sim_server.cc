@@ -1,5 +1,7 @@
 #include "tests/server/sim_server.h"
 
+#include "server/cluster/deletions.h"
+
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -79,24 +81,6 @@ task::Task<absl::Status> SimServer::OpenCatalog() {
   co_return absl::OkStatus();
 }
 
-task::Task<absl::Status> SimServer::FinishDeletions() {
-  io::Backend& io = core::Core::Current().io();
-  const proto::catalog::CatalogFile file = catalog_->file();
-  for (const auto& tombstone : file.gone()) {
-    base::Uuid id;
-    if (!base::Uuid::FromBytes(base::AsBytes(tombstone.topic_id()), &id)) continue;
-    for (uint32_t partition = 0; partition < tombstone.partitions(); ++partition) {
-      const std::string directory =
-          absl::StrCat(kDataDirectory, "/", tombstone.name(), "-", partition);
-      auto owner = co_await log::ReadPartitionMetadata(io, directory);
-      if (!owner.ok() || *owner != id) continue;
-      RT_CO_RETURN_IF_ERROR(co_await io::RemoveDirectoryWithFiles(io, directory));
-    }
-    co_await catalog_->ForgetTopic(id);
-  }
-  co_return absl::OkStatus();
-}
-
 task::Task<absl::Status> SimServer::ListenAll() {
   for (uint32_t index = 0; index < options_.cores; ++index) {
     CoreServer* server = servers_[index].get();
@@ -124,7 +108,7 @@ task::Task<absl::Status> SimServer::ListenAll() {
 
 task::Task<absl::Status> SimServer::Boot() {
   RT_CO_RETURN_IF_ERROR(co_await OpenCatalog());
-  RT_CO_RETURN_IF_ERROR(co_await FinishDeletions());
+  co_await FinishDeletions(core::Core::Current().io(), kDataDirectory, *catalog_);
   co_await Publish(catalog_->image());
   if (!options_.listen) co_return absl::OkStatus();
   co_return co_await ListenAll();

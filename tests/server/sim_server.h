@@ -53,7 +53,6 @@ class SimServer {
  private:
   task::Task<absl::Status> Boot();
   task::Task<absl::Status> OpenCatalog();
-  task::Task<absl::Status> FinishDeletions();
   task::Task<void> Publish(ImagePtr image);
   task::Task<absl::Status> ListenAll();
   task::Task<bool> Close(base::Nanos grace_ns);

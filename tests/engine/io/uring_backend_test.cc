@@ -158,13 +158,18 @@ TEST(UringBackend, ResidencyNowaitAndUncachedReads) {
     EXPECT_EQ(io.counters().inline_writes, 1u);
     EXPECT_TRUE(io.Resident(fd, 0, 1 << 20));
     EXPECT_TRUE((co_await SyncFile(io, fd, path)).ok());
-    Op drop = MakeOp(OpCode::kDropCache, fd);
-    drop.length = 1 << 20;
-    EXPECT_EQ(co_await io::Run(io, &drop), 0);
-    EXPECT_FALSE(io.Resident(fd, 4096, 1 << 16));
     std::string back(1 << 16, 0);
     vector = {back.data(), back.size()};
-    EXPECT_EQ(io.ReadNowait(fd, &vector, 1, 1 << 18), -EAGAIN);
+    // The kernel drops what nobody else refers to at the moment: a few pages may take a second try.
+    int64_t resident = 0;
+    for (int tries = 0; tries < 1000 && resident != -EAGAIN; ++tries) {
+      Op drop = MakeOp(OpCode::kDropCache, fd);
+      drop.length = 1 << 20;
+      EXPECT_EQ(co_await io::Run(io, &drop), 0);
+      resident = io.ReadNowait(fd, &vector, 1, 1 << 18);
+    }
+    EXPECT_EQ(resident, -EAGAIN);
+    EXPECT_FALSE(io.Resident(fd, 0, 1 << 20));
 
     Op read = MakeOp(OpCode::kRead, fd);
     read.vectors = &vector;

@@ -1,5 +1,8 @@
 #include "engine/partition/partition.h"
 
+#include "engine/base/endian.h"
+#include "engine/io/file.h"
+
 #include <functional>
 #include <map>
 
@@ -132,6 +135,38 @@ TEST_F(PartitionTest, AppendsAndReadsBackWithOffsetsAndEpoch) {
   ASSERT_TRUE(walker.Next());
   EXPECT_EQ(walker.batch().base_offset(), Offset(5));
   EXPECT_FALSE(walker.Next());
+}
+
+// Compressed records are not looked into, so the header's counts are all there is.
+TEST_F(PartitionTest, CountsThatNoSegmentCanIndexAreRefused) {
+  Open();
+  std::string batch = MakeBatch({.attributes = 1});
+  auto* at = reinterpret_cast<uint8_t*>(batch.data());
+  base::StoreBe<int32_t>(at + log::kLastOffsetDeltaAt, INT32_MAX - 1);
+  base::StoreBe<int32_t>(at + log::kRecordCountAt, INT32_MAX);
+  FixCrc(&batch);
+  EXPECT_EQ(Produce(batch + batch).error, Error::kInvalidRecord);
+  EXPECT_EQ(partition_->log_end(), Offset(0));
+  // One such batch is strange, but fits; so does what follows it, in a segment of its own.
+  EXPECT_EQ(Produce(batch).error, Error::kNone);
+  EXPECT_EQ(Produce(batch).error, Error::kNone);
+  EXPECT_EQ(Produce(MakeBatch({})).base_offset, Offset(2 * int64_t{INT32_MAX}));
+}
+
+// What a crash in the middle of a creation or a deletion leaves.
+TEST_F(PartitionTest, ADirectoryWithoutAnIdentityIsMadeAnewOrRefusedIfItHoldsRecords) {
+  world_.disk().Put(std::string(kDirectory) + "/00000000000000000000.log", "");
+  Open();
+  EXPECT_EQ(Produce(MakeBatch({})).base_offset, Offset(0));
+  Kill();
+  node_ = std::make_unique<sim::SimNode>(world_, world_.NewProcess("broker"));
+  env_ = std::make_unique<log::LogEnvironment>(node_->io(), log::LogOptions{}, nullptr);
+  const std::string metadata = std::string(kDirectory) + "/partition.metadata";
+  ASSERT_TRUE(world_.disk().Content(metadata).has_value()) << "the new one has an identity";
+  ASSERT_TRUE(node_->Run(io::Unlink(node_->io(), metadata)).ok());
+  const auto opened = node_->Run(Partition::Open(
+      *env_, kDirectory, {.name = {"t", 0}, .topic_id = base::Uuid::Random()}, {}, {}, nullptr));
+  EXPECT_TRUE(absl::IsFailedPrecondition(opened.status())) << opened.status();
 }
 
 TEST_F(PartitionTest, EachKindOfBadBatchHasItsError) {

@@ -270,6 +270,19 @@ TEST(LocalCatalogTest, AFailedWriteIsUnknownAndKeepsTheOldStateInForce) {
   EXPECT_EQ(machine.Create("t").outcome, Outcome::kApplied) << "the next one may succeed";
 }
 
+TEST(LocalCatalogTest, AFullDiskStillLetsTopicsBeDeletedAndTheBrokerStart) {
+  CatalogMachine machine;
+  ASSERT_TRUE(machine.Start().ok());
+  ASSERT_EQ(machine.Create("t").outcome, Outcome::kApplied);
+  const base::Uuid id = machine->image()->FindByName("t")->id;
+  machine.world().disk().set_capacity_bytes(kReserveBytes + 1);
+  EXPECT_EQ(machine.Create("u").failure.error, base::Error::kDiskFull);
+  ASSERT_TRUE(machine.world().disk().Content("/data/.reserve").has_value());
+  EXPECT_EQ(machine.node().Run(machine->DeleteTopic(id)).outcome, Outcome::kApplied);
+  EXPECT_FALSE(machine.world().disk().Content("/data/.reserve").has_value());
+  EXPECT_TRUE(machine.Start().ok());
+}
+
 // At every operation of a change the power goes out: the file is the old or the new one, whole, and
 // what was answered as applied is there.
 TEST(LocalCatalogTest, PowerCutAtEveryOperationLeavesOldOrNew) {
