@@ -21,9 +21,24 @@ Connection::Connection(const ConnectionEnvironment& environment, int socket, Lis
       listener_(listener),
       peer_(std::move(peer)),
       opened_at_(environment.core.now()),
-      budget_(environment.limits.bytes_max) {}
+      budget_(environment.limits.bytes_max),
+      account_(*this) {}
 
 Connection::~Connection() = default;
+
+Connection::Account::Account(Connection& connection)
+    : WorkLedger::Account(connection.environment_.core_budget.work()), connection_(connection) {}
+
+void Connection::Account::End(size_t used, size_t max) {
+  RT_LOG_EVERY(
+      1, kWarn,
+      "connection {} ({}): closed: its requests and unsent replies hold {} bytes, the most "
+      "of the {} on core {}, where {} are allowed; let it ask for less at a time and read "
+      "its replies, or raise --core_bytes_max",
+      connection_.peer_, connection_.session_->client_id(), held(), used,
+      connection_.environment_.core.id().value(), max);
+  connection_.Abort();
+}
 
 void Connection::Abort() {
   if (aborted_) return;
@@ -64,7 +79,7 @@ task::Task<void> Connection::ReadLoop() {
   absl::Status why;
   while (!aborted_) {
     if (queued_ >= environment_.limits.exchanges_max ||
-        reply_bytes_ > environment_.limits.reply_bytes_max) {
+        account_.held() > environment_.limits.reply_bytes_max) {
       reader_->ReleaseLent();
       co_await has_room_.Wait();
       continue;
@@ -77,7 +92,8 @@ task::Task<void> Connection::ReadLoop() {
     }
     if (frame->empty() || draining_) break;
     ++counters_.requests;
-    task::Spawn("request", RunExchange(NewExchange(*std::move(frame))));
+    // At once, so that what it makes is known before the next one is read.
+    task::SpawnNow("request", RunExchange(NewExchange(*std::move(frame))));
     // The writer looks at the deadline of the first in line once its handler has set it.
     if (queued_ == 1) changed_.NotifyAll();
   }
@@ -127,22 +143,32 @@ void Connection::Recycle(Exchange* exchange) {
   if (!exchange->finished || !exchange->sent) return;
   exchange->frame.Reset();
   exchange->reply.Clear();
+  account_.Release(std::exchange(exchange->reply_bytes, 0));
   spare_.push_back(exchange);
+  has_room_.NotifyAll();
+}
+
+void Connection::ChargeWork(Exchange* exchange, size_t bytes) {
+  exchange->work_bytes += bytes;
+  account_.Charge(bytes);
 }
 
 task::Task<void> Connection::RunExchange(Exchange* exchange) {
   co_await session_->Handle(exchange);
   exchange->finished = true;
   exchange->frame.Reset();
+  account_.Release(std::exchange(exchange->work_bytes, 0));
   if (!exchange->answered) Answer(exchange);
   --running_;
   Recycle(exchange);
+  has_room_.NotifyAll();
   if (running_ == 0) changed_.NotifyAll();
 }
 
 void Connection::Answer(Exchange* exchange) {
   exchange->answered = true;
-  reply_bytes_ += exchange->reply.head.capacity();
+  exchange->reply_bytes = exchange->reply.memory_bytes();
+  account_.Charge(exchange->reply_bytes);
   if (!queue_.empty() && &queue_.front() == exchange) changed_.NotifyAll();
 }
 
@@ -180,8 +206,6 @@ task::Task<void> Connection::WriteLoop() {
     if (!answered) {
       exchange->Unlink();
       --queued_;
-      // Its task may have ended while the late answer was sent.
-      if (exchange->answered) reply_bytes_ -= exchange->reply.head.capacity();
       exchange->answered = true;
       exchange->sent = true;
       Recycle(exchange);
@@ -196,7 +220,6 @@ task::Task<void> Connection::WriteLoop() {
   }
   while (Exchange* exchange = queue_.PopFront()) {
     --queued_;
-    if (exchange->answered) reply_bytes_ -= exchange->reply.head.capacity();
     exchange->answered = true;
     exchange->sent = true;
     Recycle(exchange);
@@ -221,7 +244,6 @@ task::Task<absl::Status> Connection::SendReady() {
   if (status.ok()) status = co_await FlushSpans(false);
   spans_.clear();
   for (Exchange* exchange : sending_) {
-    reply_bytes_ -= exchange->reply.head.capacity();
     exchange->sent = true;
     Recycle(exchange);
   }

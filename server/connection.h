@@ -5,7 +5,8 @@
 //   socket
 //
 // What a request can cost is bounded: its frame is charged to the connection's and the core's byte
-// budget until its reply has been made, and at most `exchanges_max` wait for their turn. A peer
+// budget until its reply has been made, what it is made into to their work ledger until its reply
+// has been sent, and at most `exchanges_max` wait for their turn. A peer
 // that stops reading is closed after the send timeout; a request past its deadline is answered so,
 // while its task lives on until nothing refers to its frame.
 #pragma once
@@ -33,9 +34,11 @@ struct Exchange : task::ListNode {
   Frame frame;
   Reply reply;
   RequestContext context;
-  bool answered = false;  // `reply` is complete; may be set before the task has ended
-  bool finished = false;  // the task has ended
-  bool sent = false;      // the writer is done with it
+  size_t work_bytes = 0;   // charged for what the handler makes, while it runs
+  size_t reply_bytes = 0;  // charged for the reply
+  bool answered = false;   // `reply` is complete; may be set before the task has ended
+  bool finished = false;   // the task has ended
+  bool sent = false;       // the writer is done with it
 };
 
 // A protocol's side of one connection.
@@ -57,7 +60,8 @@ class Session : public FrameFormat {
 struct ConnectionLimits {
   size_t bytes_max = 100u << 20;  // of requests in flight; one larger frame is taken alone
   size_t exchanges_max = 128;
-  size_t reply_bytes_max = 1u << 20;  // of replies not yet sent; beyond it no request is read
+  // Of what requests are made into and of replies not yet sent; beyond it no request is read.
+  size_t reply_bytes_max = 1u << 20;
   FrameTimeouts frames;
   // For each piece, plus its length at the least rate of `frames`.
   base::Nanos send_timeout_ns = 60 * base::kNanosPerSecond;
@@ -97,6 +101,9 @@ class Connection : public task::ListNode {
 
   // The reply is complete: it may leave, in its turn.
   void Answer(Exchange* exchange);
+  // The handler is about to make so many bytes more of this request. It may end this connection:
+  // the request is then cancelled, as with Abort.
+  void ChargeWork(Exchange* exchange, size_t bytes);
 
   const std::string& peer() const { return peer_; }
   ListenerKind listener() const { return listener_; }
@@ -104,9 +111,19 @@ class Connection : public task::ListNode {
   const ConnectionCounters& counters() const { return counters_; }
   size_t in_flight() const { return queued_; }
   size_t bytes_charged() const { return budget_.used(); }
+  size_t work_bytes() const { return account_.held(); }
   base::Nanos opened_at() const { return opened_at_; }
 
  private:
+  class Account final : public WorkLedger::Account {
+   public:
+    explicit Account(Connection& connection);
+
+   private:
+    void End(size_t used, size_t max) override;
+    Connection& connection_;
+  };
+
   task::Task<void> ReadLoop();
   task::Task<void> WriteLoop();
   task::Task<void> RunExchange(Exchange* exchange);
@@ -127,6 +144,7 @@ class Connection : public task::ListNode {
   base::Nanos opened_at_;
   std::unique_ptr<Session> session_;
   task::ByteSemaphore budget_;
+  Account account_;
   std::unique_ptr<FrameReader> reader_;
   ConnectionCounters counters_;
   partition::CancelToken cancel_;
@@ -134,13 +152,12 @@ class Connection : public task::ListNode {
   task::IntrusiveList<Exchange> queue_;  // not yet sent, in request order
   size_t queued_ = 0;
   size_t running_ = 0;                                // tasks of exchanges that have not ended
-  size_t reply_bytes_ = 0;                            // memory of replies that wait to be sent
   std::vector<std::unique_ptr<Exchange>> exchanges_;  // all
   std::vector<Exchange*> spare_;
   std::vector<Exchange*> sending_;
   std::vector<iovec> spans_;
   task::WaitList changed_;   // a reply is ready, the reader is done, or the connection aborts
-  task::WaitList has_room_;  // an exchange was sent, or finished
+  task::WaitList has_room_;  // an exchange was sent or given back, or has finished
   bool reading_ = true;
   bool draining_ = false;
   bool aborted_ = false;

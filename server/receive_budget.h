@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include "engine/task/sync.h"
+#include "server/work_ledger.h"
 
 namespace ringtail::server {
 
@@ -18,7 +19,11 @@ class ReceiveBudget {
     size_t all = 0;
   };
 
-  explicit ReceiveBudget(size_t bytes) : large_(bytes - bytes / 4), all_(bytes) {}
+  explicit ReceiveBudget(size_t bytes) : large_(bytes - bytes / 4), all_(bytes), work_(bytes) {}
+
+  // What is made of the requests: as much again.
+  WorkLedger& work() { return work_; }
+  const WorkLedger& work() const { return work_; }
 
   size_t capacity() const { return all_.capacity(); }
   size_t used() const { return all_.used(); }
@@ -53,6 +58,7 @@ class ReceiveBudget {
  private:
   task::ByteSemaphore large_;
   task::ByteSemaphore all_;
+  WorkLedger work_;
 };
 
 }  // namespace ringtail::server

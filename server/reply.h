@@ -33,12 +33,21 @@ struct Reply {
   void AddFile(int file, int64_t position, int64_t bytes) {
     if (bytes > 0) pieces.push_back({.bytes = bytes, .file = file, .position = position});
   }
+  size_t memory_bytes() const {
+    return head.capacity() + pieces.capacity() * sizeof(ReplyPiece) +
+           pins.capacity() * sizeof(log::ReadPin);
+  }
   void Clear() {
     head.Reset();
     pieces.clear();
     pins.clear();
+    // A rare large reply is not kept for.
+    if (pieces.capacity() > kPiecesKept) pieces = std::vector<ReplyPiece>();
+    if (pins.capacity() > kPiecesKept) pins = std::vector<log::ReadPin>();
     close_after = false;
   }
+
+  static constexpr size_t kPiecesKept = 64;
 };
 
 }  // namespace ringtail::server

@@ -1,4 +1,5 @@
 // What clients ask before anything else: versions, brokers, topics, coordinators.
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "server/kafka/api_table.h"
 #include "server/kafka/session.h"
@@ -87,11 +88,14 @@ task::Task<void> Session::HandleMetadata(Call* call) {
       FillTopic(topic, arena, &response.topics.Add(arena));
     }
   } else {
+    // Each is told once, however often it is named: the response is never larger than all topics.
+    absl::flat_hash_set<const server::TopicImage*> told;
     for (const MetadataRequest::MetadataRequestTopic& wanted : *request.topics) {
       const bool by_id = !wanted.topic_id.IsZero();
       const absl::string_view name = wanted.name.value_or("");
       const server::TopicImage* topic;
       Error error = FindTopic(name, wanted.topic_id, by_id, &topic);
+      if (error == Error::kNone && !told.insert(topic).second) continue;
       auto& out = response.topics.Add(arena);
       if (error == Error::kNone) {
         FillTopic(*topic, arena, &out);

@@ -12,8 +12,9 @@ using server::ProposalResult;
 
 namespace {
 
-constexpr int8_t kSourceTopic = 1;    // DYNAMIC_TOPIC_CONFIG
-constexpr int8_t kSourceDefault = 5;  // DEFAULT_CONFIG
+constexpr int8_t kSourceTopic = 1;             // DYNAMIC_TOPIC_CONFIG
+constexpr int8_t kSourceDefault = 5;           // DEFAULT_CONFIG
+constexpr size_t kWorkPerCreatedTopic = 4096;  // its configs, in the response
 
 }  // namespace
 
@@ -78,6 +79,8 @@ task::Task<void> Session::HandleCreateTopics(Call* call) {
   if (!DecodeBody(call, &request)) co_return;
   std::map<absl::string_view, int> named;
   for (const auto& wanted : request.topics) ++named[wanted.name];
+  call->exchange->connection->ChargeWork(call->exchange,
+                                         request.topics.size() * kWorkPerCreatedTopic);
   CreateTopicsResponse response;
   response.topics.Reserve(call->arena, request.topics.size());
   for (const auto& wanted : request.topics) {

@@ -19,7 +19,10 @@
 namespace ringtail::kafka {
 
 inline constexpr size_t kRequestBytesMax = 100 << 20;  // socket.request.max.bytes
-inline constexpr size_t kClientIdBytesMax = 255;       // kept for logs; longer ones are cut
+// Elements of all arrays of a request: twice 10,000, so that a topic's partitions may all be named
+// at once, or 10,000 partitions of as many topics.
+inline constexpr size_t kRequestElementsMax = 20'000;
+inline constexpr size_t kClientIdBytesMax = 255;  // kept for logs; longer ones are cut
 
 // One request while it is handled; reused.
 struct Call {
@@ -31,6 +34,10 @@ struct Call {
   std::vector<server::FetchItem> fetch_items;
   std::vector<server::OffsetItem> offset_items;
   std::vector<RecordsHole> holes;
+
+  // Makes it ready for the next request.
+  void Clear();
+  size_t memory_bytes() const;  // that it keeps
 };
 
 class Session : public server::Session {
@@ -44,6 +51,7 @@ class Session : public server::Session {
   task::Task<void> Handle(server::Exchange* exchange) override;
   bool FillTimedOut(server::Exchange* exchange, server::Reply* reply) override;
   absl::string_view client_id() const override { return client_id_; }
+  size_t spare_bytes() const { return spare_bytes_; }  // kept for the next requests
 
   using Handler = task::Task<void> (Session::*)(Call* call);
   task::Task<void> HandleApiVersions(Call* call);
@@ -58,14 +66,22 @@ class Session : public server::Session {
   task::Task<void> HandleDeleteTopics(Call* call);
 
  private:
+  // A partition of a Fetch takes 48 bytes decoded; the broker's item, what waits for it, and the
+  // response's entry come to some 350.
+  static constexpr size_t kWorkPerDecodedByte = 8;
+
   std::unique_ptr<Call> TakeCall();
+  void Keep(std::unique_ptr<Call> call);
   // A request that is not what its API says costs the connection.
   void Close(Call* call, const absl::Status& why);
   // False: closed.
   template <class Request>
   bool DecodeBody(Call* call, Request* out) {
-    const absl::Status status = Decode(call->request.body, call->version, call->arena, out);
+    const absl::Status status = Decode(call->request.body, call->version, call->arena, out,
+                                       {.elements_max = kRequestElementsMax});
     if (!status.ok()) Close(call, status);
+    call->exchange->connection->ChargeWork(call->exchange,
+                                           call->arena.used_bytes() * kWorkPerDecodedByte);
     return status.ok();
   }
   template <class Response>
@@ -99,6 +115,7 @@ class Session : public server::Session {
   const server::Endpoints& endpoints_;
   std::string client_id_;
   std::vector<std::unique_ptr<Call>> spare_;
+  size_t spare_bytes_ = 0;
 };
 
 }  // namespace ringtail::kafka

@@ -98,6 +98,7 @@ struct DecodeLimits {
   // Memory that the arrays of one message may take in the arena. An array's count is checked
   // against the bytes left in the frame first, so small frames never come near it.
   size_t array_bytes_max = 32 * 1024 * 1024;
+  size_t elements_max = SIZE_MAX;  // of all its arrays together
 };
 
 inline size_t UnsignedVarintSize(uint32_t value) {
@@ -114,7 +115,8 @@ class Reader {
         next_(input.data()),
         end_(input.data() + input.size()),
         arena_(arena),
-        array_bytes_left_(limits.array_bytes_max) {}
+        array_bytes_left_(limits.array_bytes_max),
+        elements_left_(limits.elements_max) {}
 
   bool ok() const { return error_ == nullptr; }
   size_t position() const { return static_cast<size_t>(next_ - start_); }
@@ -215,7 +217,12 @@ class Reader {
     if (elements > array_bytes_left_ / sizeof(T)) {
       return Fail(field, "the message's arrays exceed the memory limit", count);
     }
+    if (elements > elements_left_) {
+      return Fail(field, "the message names more topics, partitions and other things than allowed",
+                  count);
+    }
     array_bytes_left_ -= elements * sizeof(T);
+    elements_left_ -= elements;
     *out = Array<T>(arena_->New<T>(elements), elements);
     for (T& element : *out) {
       read(element);
@@ -234,6 +241,7 @@ class Reader {
   const uint8_t* end_;
   Arena* arena_;
   size_t array_bytes_left_;
+  size_t elements_left_;
   const char* error_ = nullptr;
   const char* error_field_ = nullptr;
   int64_t error_value_ = -1;

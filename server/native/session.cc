@@ -21,7 +21,8 @@ namespace {
 
 constexpr size_t kPrefixBytes = 8;
 constexpr uint32_t kDeadlineDefaultMs = 30'000;
-constexpr size_t kScratchKept = 8;
+constexpr size_t kSpareBytesMax = 64 << 10;  // kept by an idle connection
+constexpr size_t kWorkPerEntry = 768;        // message, item, and what the response says of it
 constexpr size_t kClientIdBytesMax = 255;
 
 struct FrameParts {
@@ -33,6 +34,17 @@ FrameParts Split(base::MutableByteView frame) {
   const size_t header_bytes = base::LoadLe<uint32_t>(frame.data());
   const base::MutableByteView rest = frame.subspan(kPrefixBytes);
   return {.header = rest.first(header_bytes), .payload = rest.subspan(header_bytes)};
+}
+
+// Topics, partitions and configs that the request names.
+size_t EntriesOf(const RequestHeader& request) {
+  const auto& metadata = request.metadata();
+  return static_cast<size_t>(request.produce().partitions_size()) +
+         static_cast<size_t>(request.fetch().partitions_size()) +
+         static_cast<size_t>(request.list_offsets().partitions_size()) +
+         static_cast<size_t>(metadata.topics_size()) +
+         static_cast<size_t>(metadata.topic_ids_size()) +
+         static_cast<size_t>(request.create_topic().configs_size());
 }
 
 bool Parse(base::ByteView bytes, RequestHeader* header) {
@@ -97,7 +109,30 @@ std::unique_ptr<Session::Scratch> Session::TakeScratch() {
   if (spare_.empty()) return std::make_unique<Scratch>();
   std::unique_ptr<Scratch> scratch = std::move(spare_.back());
   spare_.pop_back();
+  spare_bytes_ -= scratch->memory_bytes();
   return scratch;
+}
+
+void Session::Keep(std::unique_ptr<Scratch> scratch) {
+  scratch->End();
+  const size_t bytes = scratch->memory_bytes();
+  if (spare_bytes_ + bytes > kSpareBytesMax) return;
+  spare_bytes_ += bytes;
+  spare_.push_back(std::move(scratch));
+}
+
+bool Session::Admit(server::Exchange* exchange, Scratch* scratch) {
+  const size_t entries = EntriesOf(*scratch->request);
+  if (entries > kRequestEntriesMax) {
+    Refuse(Error::kInvalidRequest,
+           absl::StrCat("the request names ", entries, " topics and partitions, at most ",
+                        kRequestEntriesMax, " are allowed; split it"),
+           exchange, scratch->response);
+    return false;
+  }
+  exchange->connection->ChargeWork(
+      exchange, static_cast<size_t>(scratch->arena.SpaceUsed()) + entries * kWorkPerEntry);
+  return true;
 }
 
 task::Task<void> Session::Handle(server::Exchange* exchange) {
@@ -117,11 +152,12 @@ task::Task<void> Session::Handle(server::Exchange* exchange) {
   // A fetch that names no deadline may wait as long as it says.
   if (deadline_ms == 0) deadline_ms = kDeadlineDefaultMs + int64_t{request.fetch().max_wait_ms()};
   exchange->context.deadline = broker_.core().now() + deadline_ms * base::kNanosPerMilli;
-  co_await Dispatch(exchange, parts.payload, scratch.get());
-  if (spare_.size() < kScratchKept) {
-    scratch->End();
-    spare_.push_back(std::move(scratch));
+  if (Admit(exchange, scratch.get())) {
+    co_await Dispatch(exchange, parts.payload, scratch.get());
+  } else {
+    Encode(*response, 0, &exchange->reply);
   }
+  Keep(std::move(scratch));
 }
 
 task::Task<void> Session::Dispatch(server::Exchange* exchange, base::MutableByteView payload,
@@ -155,7 +191,7 @@ task::Task<void> Session::Dispatch(server::Exchange* exchange, base::MutableByte
   } else if (request.has_delete_topic()) {
     co_await HandleDeleteTopic(scratch);
   } else if (request.has_describe_topic()) {
-    co_await HandleDescribeTopic(scratch);
+    co_await HandleDescribeTopic(exchange, scratch);
   } else {
     FillError(Error::kInvalidRequest, "no request body, or one that this broker does not know",
               response->mutable_error());

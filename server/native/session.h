@@ -18,6 +18,7 @@ inline constexpr uint32_t kProtoMin = 1;
 inline constexpr uint32_t kProtoMax = 1;
 inline constexpr size_t kHeaderBytesMax = 1 << 20;
 inline constexpr size_t kPayloadBytesMax = 100 << 20;
+inline constexpr size_t kRequestEntriesMax = 20'000;  // topics and partitions of one request
 
 struct SessionOptions {
   std::string software_version;
@@ -38,11 +39,15 @@ class Session : public server::Session {
   bool FillTimedOut(server::Exchange* exchange, server::Reply* reply) override;
   bool FillRefused(const absl::Status& why, server::Reply* reply) override;
   absl::string_view client_id() const override { return client_id_; }
+  size_t spare_bytes() const { return spare_bytes_; }  // kept for the next requests
 
  private:
   struct Scratch;  // one request's messages and items, reused
 
   std::unique_ptr<Scratch> TakeScratch();
+  void Keep(std::unique_ptr<Scratch> scratch);
+  // False: it names more than a request may, and is refused.
+  bool Admit(server::Exchange* exchange, Scratch* scratch);
   task::Task<void> Dispatch(server::Exchange* exchange, base::MutableByteView payload,
                             Scratch* scratch);
   void HandleHello(const proto::client::HelloRequest& request, server::Exchange* exchange,
@@ -54,7 +59,7 @@ class Session : public server::Session {
   task::Task<void> HandleInitProducer(Scratch* scratch);
   task::Task<void> HandleCreateTopic(Scratch* scratch);
   task::Task<void> HandleDeleteTopic(Scratch* scratch);
-  task::Task<void> HandleDescribeTopic(Scratch* scratch);
+  task::Task<void> HandleDescribeTopic(server::Exchange* exchange, Scratch* scratch);
   void HandleMetadata(Scratch* scratch);
   void FillTopic(const server::TopicImage& topic, proto::client::TopicMetadata* out) const;
   void FillPartition(const server::TopicImage& topic, uint32_t index,
@@ -77,6 +82,7 @@ class Session : public server::Session {
   bool greeted_ = false;
   std::string client_id_;
   std::vector<std::unique_ptr<Scratch>> spare_;
+  size_t spare_bytes_ = 0;
 };
 
 }  // namespace ringtail::native

@@ -1,6 +1,7 @@
 // The native requests that are not on the hot path: metadata, offsets, producers, topics.
 #include <algorithm>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "server/native/error_map.h"
 #include "server/native/session.h"
@@ -14,6 +15,7 @@ using server::ProposalResult;
 namespace {
 
 constexpr int32_t kProducerEpochMax = INT16_MAX - 1;
+constexpr size_t kWorkPerDescribed = 768;  // a partition's status and what the response says of it
 
 void SetBytes(const base::Uuid& id, std::string* out) {
   out->assign(reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size());
@@ -57,10 +59,13 @@ void Session::HandleMetadata(Scratch* scratch) {
     for (const server::TopicImage& topic : image.topics()) FillTopic(topic, metadata->add_topics());
     return;
   }
+  // Each is told once, however often it is named: the response is never larger than all topics.
+  absl::flat_hash_set<const server::TopicImage*> told;
   const auto add = [&](absl::string_view name, absl::string_view id) {
-    auto* out = metadata->add_topics();
     const server::TopicImage* topic;
     const Error error = FindTopic(name, id, &topic);
+    if (error == Error::kNone && !told.insert(topic).second) return;
+    auto* out = metadata->add_topics();
     if (error == Error::kNone) {
       FillTopic(*topic, out);
       return;
@@ -175,7 +180,7 @@ task::Task<void> Session::HandleDeleteTopic(Scratch* scratch) {
   response->mutable_delete_topic();
 }
 
-task::Task<void> Session::HandleDescribeTopic(Scratch* scratch) {
+task::Task<void> Session::HandleDescribeTopic(server::Exchange* exchange, Scratch* scratch) {
   const auto& request = scratch->request->describe_topic();
   auto* response = scratch->response;
   const server::ImagePtr image = broker_.image();  // keeps `topic` while this waits
@@ -185,6 +190,7 @@ task::Task<void> Session::HandleDescribeTopic(Scratch* scratch) {
     FillError(error, "", response->mutable_error());
     co_return;
   }
+  exchange->connection->ChargeWork(exchange, topic->partitions.size() * kWorkPerDescribed);
   auto* described = response->mutable_describe_topic();
   described->set_name(topic->name);
   SetBytes(topic->id, described->mutable_topic_id());

@@ -27,6 +27,13 @@ struct Session::Scratch {
     offset_items.clear();
     arena.Reset();
   }
+  size_t memory_bytes() const {  // that it keeps after End
+    return sizeof(Scratch) + produce_items.capacity() * sizeof(produce_items[0]) +
+           produced.capacity() * sizeof(produced[0]) +
+           fetch_items.capacity() * sizeof(fetch_items[0]) +
+           fetched.capacity() * sizeof(fetched[0]) +
+           offset_items.capacity() * sizeof(offset_items[0]);
+  }
   static google::protobuf::ArenaOptions Options(char* block) {
     google::protobuf::ArenaOptions options;
     options.initial_block = block;

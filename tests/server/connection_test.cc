@@ -158,6 +158,7 @@ class ConnectionTest : public testing::Test {
     EXPECT_EQ(toy_.sessions, 0u);
     EXPECT_EQ(toy_.running, 0u);
     EXPECT_EQ(server_->budget().used(), 0u);
+    EXPECT_EQ(server_->budget().work().used(), 0u);
     EXPECT_EQ(sim_->core(0).buffers().lent_bytes(), 0u);
     EXPECT_EQ(sim_->io(0).provided_lent(), 0u);
   }
@@ -357,12 +358,56 @@ TEST_F(ConnectionTest, APeerThatNeverReadsIsClosedAtTheSendTimeout) {
   options_.connection.send_timeout_ns = 5 * kSecond;
   network_.send_buffer_bytes = network_.receive_buffer_bytes = 16 << 10;
   Open();
-  ASSERT_TRUE(client_->Send(FrameOf("b1000000") + FrameOf("e2")));
+  ASSERT_TRUE(client_->Send(FrameOf("b900000") + FrameOf("e2")));
   ASSERT_TRUE(WaitFor([&] { return toy_.handled.size() == 2; }));
   const base::Nanos before = world_->now();
   ASSERT_TRUE(WaitFor([&] { return server_->connection_count() == 0; })) << sim_->DumpTasks();
   EXPECT_GE(world_->now() - before, 4 * kSecond);
   EXPECT_LT(world_->now() - before, 40 * kSecond);
+  ExpectNothingLeft();
+}
+
+TEST_F(ConnectionTest, RepliesThatAreNotReadStopTheNextRequests) {
+  options_.connection.reply_bytes_max = 1'000'000;
+  network_.send_buffer_bytes = network_.receive_buffer_bytes = 16 << 10;
+  Open();
+  std::string sent, expected;
+  for (int i = 0; i < 100; ++i) {
+    sent += FrameOf("b300000");
+    expected += FrameOf(std::string(300'000, 'b'));
+  }
+  ASSERT_TRUE(client_->Send(sent));
+  world_->RunFor(kSecond);
+  EXPECT_LE(toy_.handled.size(), 4u);
+  EXPECT_LE(server_->budget().work().used(), 1'600'000u);
+  EXPECT_LE(sim_->core(0).buffers().lent_bytes(), 1'600'000u);
+  EXPECT_TRUE(client_->Receive(expected.size()) == expected);
+  client_->Close();
+  ExpectNothingLeft();
+}
+
+TEST_F(ConnectionTest, WhoHoldsTheMostUnsentRepliesIsEndedWhereTheCoreHasTooMany) {
+  options_.core_bytes_max = 100'000;  // too few for single requests: the least is taken
+  options_.connection.reply_bytes_max = 100u << 20;
+  network_.send_buffer_bytes = network_.receive_buffer_bytes = 16 << 10;
+  Open();
+  ASSERT_EQ(server_->budget().work().bytes_max(), WorkLedger::kBytesMin);
+  std::vector<std::unique_ptr<SimClient>> clients;
+  for (int i = 0; i < 8; ++i) {
+    clients.push_back(std::make_unique<SimClient>(*world_, absl::StrCat("client", i)));
+    ASSERT_TRUE(clients.back()->Connect(port_));
+    const int size = i == 3 ? 20'000'000 : 7'000'000;
+    ASSERT_TRUE(clients.back()->Send(FrameOf(absl::StrCat("b", size))));
+    world_->RunFor(base::kNanosPerMilli);
+    EXPECT_LE(server_->budget().work().used(), WorkLedger::kBytesMin);
+  }
+  EXPECT_EQ(server_->connection_count(), 8u) << "one of nine has been ended";
+  EXPECT_LT(clients[3]->ReceiveToEnd().size(), 20'000'000u);
+  ASSERT_TRUE(client_->Send(FrameOf("e1")));
+  EXPECT_EQ(client_->Receive(6), FrameOf("e1"));
+  EXPECT_EQ(clients[0]->Receive(7'000'004).size(), 7'000'004u);
+  for (auto& client : clients) client->Close();
+  client_->Close();
   ExpectNothingLeft();
 }
 

@@ -296,6 +296,77 @@ TEST_F(KafkaSessionTest, FetchedBytesAreTheLogsInEveryVersion) {
   }
 }
 
+TEST_F(KafkaSessionTest, ARequestNamesNoMoreThanItsLimit) {
+  // With its topic, one below and at the limit, then one above.
+  for (const size_t partitions : {kRequestElementsMax - 2, kRequestElementsMax - 1}) {
+    FetchRequest request;
+    auto& topic = request.topics.Add(arena_);
+    topic.topic = "t";
+    topic.partitions.Reserve(arena_, partitions + 1);
+    for (size_t i = 0; i < partitions; ++i) {
+      topic.partitions.Add(arena_).partition_max_bytes = 1000;
+    }
+    const auto reply = Ask<FetchResponse>(request, 5);
+    ASSERT_EQ(reply->body.responses.size(), 1u);
+    EXPECT_EQ(reply->body.responses[0].partitions.size(), partitions);
+    topic.partitions.Add(arena_);
+    if (partitions + 2 <= kRequestElementsMax) continue;
+    ASSERT_TRUE(peer_->client().Send(KafkaFrame(request, 5, 9)));
+    EXPECT_TRUE(peer_->Closed());
+  }
+  peer_ = Connected();
+  ExpectStillServing();
+}
+
+TEST_F(KafkaSessionTest, LargeFetchesThatWaitAreBoundedAndLeaveNothing) {
+  FetchRequest request;
+  auto& topic = request.topics.Add(arena_);
+  topic.topic = "t";
+  topic.partitions.Reserve(arena_, 10'000);
+  for (int i = 0; i < 10'000; ++i) topic.partitions.Add(arena_).partition_max_bytes = 1000;
+  request.max_wait_ms = 2'000;
+  request.min_bytes = 1;
+  std::string sent;
+  for (int i = 0; i < 5; ++i) sent += KafkaFrame(request, 5, i);
+  // On its own: the broker does not read on while the first one waits.
+  peer_->client().node().Start(
+      "send", [](server::SimClient* client, std::string bytes) -> task::Task<void> {
+        const iovec out{bytes.data(), bytes.size()};
+        io::Op send{.code = io::OpCode::kSend,
+                    .flags = io::kWaitAll,
+                    .fd = client->fd(),
+                    .vectors = &out,
+                    .vector_count = 1};
+        co_await io::Run(client->node().io(), &send);
+      }(&peer_->client(), sent));
+  world_.RunFor(base::kNanosPerSecond);
+  const auto& work = server_->server(0).budget().work();
+  EXPECT_GT(work.used(), 10'000u * 300) << "what waits is charged";
+  EXPECT_LT(work.used(), 10'000u * 800) << "and only one does";
+  for (int i = 0; i < 5; ++i) {
+    const auto reply = peer_->Next<FetchResponse>(5);
+    ASSERT_NE(reply, nullptr);
+    EXPECT_EQ(reply->correlation_id, i);
+  }
+  world_.RunFor(base::kNanosPerMilli);
+  EXPECT_EQ(work.used(), 0u);
+  ExpectStillServing();
+  server_->server(0).ForEachConnection([](const server::Connection& connection) {
+    EXPECT_LE(static_cast<const Session&>(connection.session()).spare_bytes(), 64u << 10);
+  });
+}
+
+TEST_F(KafkaSessionTest, MetadataTellsEachTopicOnce) {
+  MetadataRequest request;
+  request.topics.emplace();
+  for (int i = 0; i < 1000; ++i) request.topics->Add(arena_).name = "t";
+  request.topics->Add(arena_).name = "nowhere";
+  request.allow_auto_topic_creation = false;
+  const auto reply = Ask<MetadataResponse>(request, 9);
+  ASSERT_EQ(reply->body.topics.size(), 2u);
+  EXPECT_EQ(reply->body.topics[0].partitions.size(), 3u);
+}
+
 TEST_F(KafkaSessionTest, FetchOfUnknownTopics) {
   const auto by_id = Ask<FetchResponse>(Fetch(arena_, base::Uuid::Random(), {{0, 0}}), 13);
   EXPECT_EQ(by_id->body.responses[0].partitions[0].error_code, Wire(ErrorCode::kUnknownTopicId));

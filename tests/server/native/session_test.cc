@@ -491,5 +491,51 @@ TEST_F(NativeSessionTest, HeadersCutAtEveryByte) {
   ExpectStillServing();
 }
 
+TEST_F(NativeSessionTest, ARequestNamesNoMoreThanItsLimit) {
+  for (const size_t partitions : {kRequestEntriesMax, kRequestEntriesMax + 1}) {
+    RequestHeader request = Request();
+    for (size_t i = 0; i < partitions; ++i) {
+      request.mutable_fetch()->add_partitions()->set_topic("t");
+    }
+    const NativeReply reply = Ask(request);
+    if (partitions <= kRequestEntriesMax) {
+      EXPECT_EQ(reply.header.fetch().partitions_size(), static_cast<int>(partitions));
+      server_->server(0).ForEachConnection([](const server::Connection& connection) {
+        EXPECT_LE(static_cast<const Session&>(connection.session()).spare_bytes(), 64u << 10);
+        EXPECT_EQ(connection.work_bytes(), 0u);
+      });
+    } else {
+      EXPECT_EQ(reply.header.error().code(), Error::INVALID_REQUEST);
+      EXPECT_TRUE(peer_->Closed());
+    }
+  }
+  peer_ = Connected();
+  ExpectStillServing();
+}
+
+TEST_F(NativeSessionTest, LargeFetchesThatWaitAreBounded) {
+  RequestHeader request = Request();
+  for (int i = 0; i < 10'000; ++i) request.mutable_fetch()->add_partitions()->set_topic("t");
+  request.mutable_fetch()->set_max_wait_ms(2'000);
+  request.mutable_fetch()->set_min_bytes(1);
+  request.mutable_fetch()->set_max_bytes(1'000);
+  std::string sent;
+  for (int i = 0; i < 5; ++i) sent += NativeFrame(request);
+  ASSERT_TRUE(peer_->client().Send(sent));
+  world_.RunFor(base::kNanosPerSecond);
+  EXPECT_GT(server_->server(0).budget().work().used(), 10'000u * 300);
+  EXPECT_LT(server_->server(0).budget().work().used(), 10'000u * 1'200);
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(peer_->Next().has_value());
+  ExpectStillServing();
+}
+
+TEST_F(NativeSessionTest, MetadataTellsEachTopicOnce) {
+  RequestHeader request = Request();
+  for (int i = 0; i < 1000; ++i) request.mutable_metadata()->add_topics("t");
+  request.mutable_metadata()->add_topics("nowhere");
+  const NativeReply reply = Ask(request);
+  EXPECT_EQ(reply.header.metadata().topics_size(), 2);
+}
+
 }  // namespace
 }  // namespace ringtail::native
