@@ -94,7 +94,13 @@ task::Task<void> Broker::RemoveTopic(const TopicImage* topic) {
 task::Task<void> Broker::ApplyImage(ImagePtr image) {
   co_await image_mutex_.Lock();
   const task::AsyncMutex::Held held(image_mutex_);
-  if (closed_) co_return;
+  if (closed_) {
+    // Too late to remove anything: the next start does.
+    for (const TopicImage& topic : image_->topics()) {
+      if (image->FindById(topic.id) == nullptr) left_behind_.insert(topic.id);
+    }
+    co_return;
+  }
   const ImagePtr before = std::exchange(image_, image);
   if (before != nullptr) {
     for (const TopicImage& topic : before->topics()) {

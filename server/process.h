@@ -74,6 +74,7 @@ class Process {
   task::Task<absl::Status> BootTask();
   task::Task<absl::Status> OpenCatalog();
   task::Task<void> PublishImage(ImagePtr image);
+  bool ReusesName(const Image& image) const;
   absl::Status Bind(uint32_t core);
   task::Task<absl::Status> BindAll();
   task::Task<void> StartAccepting();

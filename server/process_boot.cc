@@ -35,7 +35,24 @@ task::Task<void> StopServing(CoreServer* server, base::Nanos deadline, task::Lat
 
 // --- Start, on core 0.
 
+// A checkpoint names partitions by topic name: before a name is used again, what it says of the
+// deleted topic must be gone.
+bool Process::ReusesName(const Image& image) const {
+  const ImagePtr& before = brokers_.brokers[0]->image();
+  if (before == nullptr) return false;  // starting: the checkpoints are this catalog's
+  for (const TopicImage& topic : image.topics()) {
+    if (before->FindById(topic.id) != nullptr) continue;
+    const auto next = written_.recovery.lower_bound({topic.name, 0});
+    if (next != written_.recovery.end() && next->first.first == topic.name) return true;
+  }
+  return false;
+}
+
 task::Task<void> Process::PublishImage(ImagePtr image) {
+  if (ReusesName(*image)) {
+    const absl::Status written = co_await WriteCheckpoints();
+    if (!written.ok()) RT_LOG(kWarn, "checkpoints: {}", written.message());
+  }
   for (Broker* broker : brokers_.brokers) {
     co_await core::CallOn(broker->core().id(),
                           [broker, &image] { return broker->ApplyImage(image); });
@@ -56,6 +73,7 @@ task::Task<absl::Status> Process::OpenCatalog() {
                                                        io, directory, log::kRecoveryPointFile));
   RT_CO_ASSIGN_OR_RETURN(brokers_.log_starts,
                          co_await log::ReadOffsetCheckpoint(io, directory, log::kLogStartFile));
+  written_ = {.recovery = brokers_.recovery_points, .start = brokers_.log_starts};
   co_return co_await log::WriteMetaProperties(
       io, options_.data_directory,
       {.cluster_id = catalog_->image()->cluster_id().ToString(),
@@ -105,6 +123,10 @@ task::Task<absl::Status> Process::BootTask() {
   RT_CO_RETURN_IF_ERROR(co_await OpenCatalog());
   co_await FinishDeletions(core::Core::Current().io(), options_.data_directory, *catalog_);
   co_await PublishImage(catalog_->image());
+  // They are about the partitions of the last run, not of topics that are made from now on.
+  brokers_.opened_clean = false;
+  brokers_.recovery_points.clear();
+  brokers_.log_starts.clear();
   RT_CO_RETURN_IF_ERROR(co_await BindAll());
   const auto taken =
       co_await log::TakeCleanShutdown(core::Core::Current().io(), options_.data_directory);

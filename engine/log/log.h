@@ -56,8 +56,8 @@ enum class AppendError : uint8_t {
   kPoisoned,    // a write or sync failed: KAFKA_STORAGE_ERROR until the log is opened anew
   kClosed,      // being closed or truncated: NOT_LEADER_OR_FOLLOWER
   kBadBatches,  // not whole batches, or larger than a segment may be
-  // More offsets than a segment can index; AppendVerbatim: does not start at or after log_end, or runs
-  // backwards.
+  // More offsets than a segment can index; AppendVerbatim: does not start at or after log_end, or
+  // runs backwards.
   kBadOffset,
 };
 

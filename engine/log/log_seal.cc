@@ -263,7 +263,8 @@ task::Task<absl::Status> Log::CloseAndRemove() {
   co_await QueueDrained();
   co_await BackgroundDone();
   co_await maintenance_.Lock();
-  const absl::Status status = co_await io::RemoveDirectoryWithFiles(env_.io(), directory_, kPartitionMetadataFile);
+  const absl::Status status =
+      co_await io::RemoveDirectoryWithFiles(env_.io(), directory_, kPartitionMetadataFile);
   maintenance_.Unlock();
   co_return status;
 }

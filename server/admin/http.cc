@@ -26,7 +26,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::seconds kRequestTime(5);
+constexpr std::chrono::seconds kRequestTime(1);
 constexpr size_t kRequestBytesMax = 16 << 10;
 constexpr size_t kWaitingMax = 32;
 constexpr int kBacklog = 64;
