@@ -11,12 +11,21 @@
 
 namespace ringtail::io {
 
+// Asked on the core when a deadline has come: the next deadline, or 0 to end the operation.
+class DeadlineExtender {
+ public:
+  virtual base::Nanos Extend() = 0;
+
+ protected:
+  ~DeadlineExtender() = default;
+};
+
 // co_await RunUntil(backend, &op, deadline): op.result, or -ETIME where the deadline ended it. The
 // operation has completed in either case.
 class OpUntilAwaiter : private task::Timer {
  public:
-  OpUntilAwaiter(Backend& backend, Op* op, base::Nanos deadline)
-      : Timer(&Fire), backend_(backend), op_(op), deadline_(deadline) {}
+  OpUntilAwaiter(Backend& backend, Op* op, base::Nanos deadline, DeadlineExtender* extender)
+      : Timer(&Fire), backend_(backend), op_(op), deadline_(deadline), extender_(extender) {}
   bool await_ready() const { return false; }
   void await_suspend(std::coroutine_handle<> waiter) {
     op_->waiter = waiter;
@@ -31,6 +40,8 @@ class OpUntilAwaiter : private task::Timer {
  private:
   static void Fire(task::Timer* timer) {
     auto* self = static_cast<OpUntilAwaiter*>(timer);
+    const base::Nanos next = self->extender_ == nullptr ? 0 : self->extender_->Extend();
+    if (next > 0) return self->Arm(task::Scheduler::Current(), next);
     self->fired_ = true;
     self->backend_.Cancel(self->op_);
     // What a zero-copy send has queued holds its memory until the peer acknowledges, or for good.
@@ -43,12 +54,14 @@ class OpUntilAwaiter : private task::Timer {
   Backend& backend_;
   Op* op_;
   base::Nanos deadline_;
+  DeadlineExtender* extender_;
   bool fired_ = false;
   bool aborted_ = false;
 };
 
-inline OpUntilAwaiter RunUntil(Backend& backend, Op* op, base::Nanos deadline) {
-  return {backend, op, deadline};
+inline OpUntilAwaiter RunUntil(Backend& backend, Op* op, base::Nanos deadline,
+                               DeadlineExtender* extender = nullptr) {
+  return {backend, op, deadline, extender};
 }
 
 // co_await LinkedPair(backend, first, second): both have completed, in whatever order.

@@ -91,13 +91,48 @@ absl::Status Sender::SocketError(int socket, int64_t result) {
   return ErrnoStatus(static_cast<int>(-result), "send to", backend_.PeerName(socket));
 }
 
-task::Task<absl::Status> Sender::WaitWritable(int socket, base::Nanos deadline) {
+Sender::Patience::Patience(Backend& backend, int socket, base::Nanos deadline,
+                           base::Nanos at_least_rate_ns)
+    : backend_(backend),
+      socket_(socket),
+      allowance_ns_(deadline - task::Scheduler::Current().now()),
+      deadline_(deadline),
+      last_deadline_(deadline == base::kNever ? base::kNever : deadline + at_least_rate_ns) {}
+
+void Sender::Patience::BeginWait() {
+  if (deadline_ == base::kNever) return;
+  unacknowledged_bytes_ = backend_.UnacknowledgedBytes(socket_);
+}
+
+void Sender::Patience::Progressed() {
+  if (deadline_ == base::kNever) return;
+  deadline_ = std::min(task::Scheduler::Current().now() + allowance_ns_, last_deadline_);
+}
+
+// A large socket buffer may take longer than the allowance to have room again, and a zero-copy send
+// to end, while the bytes do arrive.
+base::Nanos Sender::Patience::Extend() {
+  const int64_t left = backend_.UnacknowledgedBytes(socket_);
+  if (left < 0 || left == unacknowledged_bytes_ || deadline_ >= last_deadline_) return 0;
+  unacknowledged_bytes_ = left;
+  Progressed();
+  return deadline_;
+}
+
+Sender::Patience Sender::PatienceFor(int socket, int64_t bytes, base::Nanos deadline) {
+  const double seconds = static_cast<double>(bytes) / static_cast<double>(options_.bytes_per_s_min);
+  return {backend_, socket, deadline,
+          static_cast<base::Nanos>(seconds * static_cast<double>(base::kNanosPerSecond))};
+}
+
+task::Task<absl::Status> Sender::WaitWritable(int socket, Patience& patience) {
   ++counters_.socket_waits;
+  patience.BeginWait();
   Op poll;
   poll.code = OpCode::kPoll;
   poll.fd = socket;
   poll.poll_events = POLLOUT;
-  const int32_t result = co_await RunUntil(backend_, &poll, deadline);
+  const int32_t result = co_await RunUntil(backend_, &poll, patience.deadline(), &patience);
   if (result < 0) co_return SocketError(socket, result);
   co_return absl::OkStatus();  // an error of the socket is told by the next send
 }
@@ -106,18 +141,22 @@ task::Task<absl::Status> Sender::SendSpans(int socket, std::span<iovec> spans, b
                                            base::Nanos deadline) {
   int64_t since_yield = 0;
   spans = Skip(spans, 0);
+  int64_t bytes = 0;
+  for (const iovec& span : spans) bytes += static_cast<int64_t>(span.iov_len);
+  Patience patience = PatienceFor(socket, bytes, deadline);
   while (!spans.empty()) {
     const size_t count = std::min(spans.size(), kVectorsPerCall);
     const bool follows = more || count < spans.size();
     const int64_t sent =
         backend_.SendNowait(socket, spans.data(), static_cast<int>(count), follows);
     if (sent == -EAGAIN) {
-      RT_CO_RETURN_IF_ERROR(co_await WaitWritable(socket, deadline));
+      RT_CO_RETURN_IF_ERROR(co_await WaitWritable(socket, patience));
       continue;
     }
     if (sent == -EINTR) continue;
     if (sent < 0) co_return SocketError(socket, sent);
     counters_.span_bytes += static_cast<uint64_t>(sent);
+    patience.Progressed();
     spans = Skip(spans, static_cast<size_t>(sent));
     since_yield += sent;
     if (since_yield >= options_.yield_after_bytes && !spans.empty()) {
@@ -130,7 +169,7 @@ task::Task<absl::Status> Sender::SendSpans(int socket, std::span<iovec> spans, b
 
 task::Task<absl::Status> Sender::SendFileRange(int socket, int file, int64_t position,
                                                int64_t bytes, SendPath path, base::Nanos deadline) {
-  Range range{socket, file, position, bytes, deadline};
+  Range range{socket, file, position, bytes, PatienceFor(socket, bytes, deadline)};
   if (path == SendPath::kAuto && bytes <= kCopyBytesMax && CopyAtOnce(range)) {
     co_return absl::OkStatus();
   }
@@ -217,6 +256,7 @@ void Sender::Sent(Range& range, SendPath path, int64_t bytes) {
   range.position += bytes;
   range.left -= bytes;
   range.since_yield += bytes;
+  range.patience.Progressed();
   counters_.bytes[static_cast<size_t>(path)] += static_cast<uint64_t>(bytes);
 }
 
@@ -238,9 +278,9 @@ task::Task<absl::Status> Sender::SendfileChunk(Range& range, int64_t bytes) {
   if (sent > 0) {
     Sent(range, SendPath::kSendfile, sent);
     if (sent == bytes) co_return absl::OkStatus();
-    co_return co_await WaitWritable(range.socket, range.deadline);
+    co_return co_await WaitWritable(range.socket, range.patience);
   }
-  if (sent == -EAGAIN) co_return co_await WaitWritable(range.socket, range.deadline);
+  if (sent == -EAGAIN) co_return co_await WaitWritable(range.socket, range.patience);
   if (sent == -EINTR) co_return absl::OkStatus();
   if (sent == 0) co_return FileEnded(range.position);
   if (sent == -EINVAL || sent == -ENOSYS) {  // this file system's files cannot be spliced
@@ -265,7 +305,9 @@ task::Task<absl::Status> Sender::MappedChunk(Range& range, int64_t bytes, bool z
   send.vector_count = 1;
   send.flags = zero_copy ? kZeroCopy : 0;
   if (bytes < range.left) send.flags |= kMore;
-  const int32_t sent = co_await RunUntil(backend_, &send, range.deadline);
+  range.patience.BeginWait();
+  const int32_t sent =
+      co_await RunUntil(backend_, &send, range.patience.deadline(), &range.patience);
   backend_.Unmap(*map, bytes);
   if (sent > 0) {
     Sent(range, zero_copy ? SendPath::kSendZeroCopy : SendPath::kMapped, sent);
@@ -285,7 +327,7 @@ task::Task<absl::Status> Sender::MappedChunk(Range& range, int64_t bytes, bool z
 // linked; a short first half cancels the second and leaves its bytes in the pipe, from where they
 // are drained.
 task::Task<absl::Status> Sender::SpliceChunk(Range& range) {
-  RT_CO_RETURN_IF_ERROR(co_await WaitWritable(range.socket, range.deadline));
+  RT_CO_RETURN_IF_ERROR(co_await WaitWritable(range.socket, range.patience));
   PipePool::Lease pipe = pipes_.Take();
   if (!pipe.held()) {
     CountFallback(SendFallback::kNoPipe);
@@ -340,7 +382,7 @@ task::Task<absl::Status> Sender::DrainPipe(Range& range, PipePool::Lease& pipe) 
       pipe.Drained(drained);
       Sent(range, SendPath::kSplice, drained);
     } else if (drained == -EAGAIN) {
-      RT_CO_RETURN_IF_ERROR(co_await WaitWritable(range.socket, range.deadline));
+      RT_CO_RETURN_IF_ERROR(co_await WaitWritable(range.socket, range.patience));
     } else if (drained != -EINTR) {
       co_return SocketError(range.socket, drained == 0 ? -EPIPE : drained);
     }
@@ -370,7 +412,7 @@ task::Task<absl::Status> Sender::CopyChunk(Range& range) {
     if (sent > 0) Sent(range, SendPath::kCopy, sent);
     if (sent == read) co_return absl::OkStatus();
   }
-  if (sent > 0 || sent == -EAGAIN) co_return co_await WaitWritable(range.socket, range.deadline);
+  if (sent > 0 || sent == -EAGAIN) co_return co_await WaitWritable(range.socket, range.patience);
   if (sent == -EINTR) co_return absl::OkStatus();
   co_return SocketError(range.socket, sent == 0 ? -EPIPE : sent);
 }
@@ -378,7 +420,7 @@ task::Task<absl::Status> Sender::CopyChunk(Range& range) {
 // Read through the ring, around the page cache where the kernel can, and sent whole: reading it
 // again would cost the disk again. The socket is waited for before the buffer is taken.
 task::Task<absl::Status> Sender::ColdChunk(Range& range) {
-  RT_CO_RETURN_IF_ERROR(co_await WaitWritable(range.socket, range.deadline));
+  RT_CO_RETURN_IF_ERROR(co_await WaitWritable(range.socket, range.patience));
   Buffer buffer = buffers_.Take(static_cast<size_t>(std::min(range.left, options_.read_bytes)));
   iovec vector = {buffer.data(), buffer.size()};
   Op read;
@@ -402,7 +444,7 @@ task::Task<absl::Status> Sender::ColdChunk(Range& range) {
     const int64_t sent = backend_.SendNowait(range.socket, &left, 1,
                                              static_cast<int64_t>(left.iov_len) < range.left);
     if (sent == -EAGAIN) {
-      RT_CO_RETURN_IF_ERROR(co_await WaitWritable(range.socket, range.deadline));
+      RT_CO_RETURN_IF_ERROR(co_await WaitWritable(range.socket, range.patience));
     } else if (sent > 0) {
       Sent(range, SendPath::kCopy, sent);
       left.iov_base = static_cast<uint8_t*>(left.iov_base) + sent;

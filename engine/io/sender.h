@@ -19,6 +19,7 @@
 #include "engine/io/backend.h"
 #include "engine/io/buffer_pool.h"
 #include "engine/io/pipe_pool.h"
+#include "engine/io/run_until.h"
 #include "engine/task/task.h"
 
 namespace ringtail::io {
@@ -62,6 +63,9 @@ struct SenderOptions {
   // How far ahead of a reader of cold data must be resident before it counts as hot again: more
   // than the kernel's read-ahead, which is 128 KiB by default and 8 MiB on some cloud disks.
   int64_t cold_probe_bytes = 16 << 20;
+  // A peer that makes progress, but less than this, is given up in the end: it holds a file and a
+  // task meanwhile.
+  int64_t bytes_per_s_min = 4 << 10;
 };
 
 struct SenderCounters {
@@ -78,8 +82,12 @@ class Sender {
   Sender(const Sender&) = delete;
   Sender& operator=(const Sender&) = delete;
 
-  // Sends all of `spans` (which it changes). `more`: further bytes follow at once.
-  // DeadlineExceeded; else what the socket says (Unavailable: the peer is gone).
+  // Deadlines are for progress: each time that the peer has taken some bytes - acknowledged them,
+  // or made room for more - the deadline is as far away again as it was at first; in all that lasts
+  // no longer than the bytes at bytes_per_s_min. DeadlineExceeded.
+
+  // Sends all of `spans` (which it changes). `more`: further bytes follow at once. Fails with what
+  // the socket says (Unavailable: the peer is gone).
   task::Task<absl::Status> SendSpans(int socket, std::span<iovec> spans, bool more,
                                      base::Nanos deadline);
   // Sends `bytes` of `file` from `position`. DataLoss where the file ends before, or a read fails.
@@ -89,12 +97,29 @@ class Sender {
   const SenderCounters& counters() const { return counters_; }
 
  private:
+  // How long a send still waits for its peer.
+  class Patience final : public DeadlineExtender {
+   public:
+    Patience(Backend& backend, int socket, base::Nanos deadline, base::Nanos at_least_rate_ns);
+    base::Nanos deadline() const { return deadline_; }
+    void BeginWait();
+    void Progressed();  // some bytes were sent
+    base::Nanos Extend() override;
+
+   private:
+    Backend& backend_;
+    int socket_;
+    base::Nanos allowance_ns_;  // without progress
+    base::Nanos deadline_;      // kNever: any time
+    base::Nanos last_deadline_;
+    int64_t unacknowledged_bytes_ = 0;  // when the wait began
+  };
   struct Range {
     int socket;
     int file;
     int64_t position;
     int64_t left;
-    base::Nanos deadline;
+    Patience patience;
     int64_t since_yield = 0;
   };
 
@@ -105,7 +130,8 @@ class Sender {
   task::Task<absl::Status> CopyChunk(Range& range);
   task::Task<absl::Status> ColdChunk(Range& range);
   task::Task<absl::Status> DrainPipe(Range& range, PipePool::Lease& pipe);
-  task::Task<absl::Status> WaitWritable(int socket, base::Nanos deadline);
+  task::Task<absl::Status> WaitWritable(int socket, Patience& patience);
+  Patience PatienceFor(int socket, int64_t bytes, base::Nanos deadline);
 
   bool Hot(const Range& range, int64_t bytes);
   void NoteCold(int file, int64_t from, int64_t to);

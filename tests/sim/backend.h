@@ -6,7 +6,8 @@
 //  - File effects happen at one moment between hand-over and completion, in any order among
 //    operations in flight. A sync covers what was written before it was handed over.
 //  - O_DIRECT without kDataSync is not durable: it may sit in the device's cache.
-//  - SendfileNowait serves cold pages, and counts that in cold_sendfiles(): a real one would block.
+//  - SendfileNowait and Map serve what is not in the page cache, and count that in cold_touches():
+//    a real core would block there.
 #pragma once
 
 #include <atomic>
@@ -75,7 +76,7 @@ class SimBackend : public io::Backend {
   bool HasWork() const { return !staged_.empty() || !completed_.empty() || woken_.load(); }
   base::Nanos poll_deadline() const { return poll_deadline_; }
   size_t provided_lent() const { return options_.provided_count - provided_free_.size(); }
-  uint64_t cold_sendfiles() const { return cold_sendfiles_; }
+  uint64_t cold_touches() const { return cold_touches_; }
 
  private:
   friend class SimWorld;
@@ -147,7 +148,7 @@ class SimBackend : public io::Backend {
   std::vector<uint64_t> completed_;
   std::vector<uint8_t> provided_memory_;
   std::vector<uint16_t> provided_free_;
-  uint64_t cold_sendfiles_ = 0;
+  uint64_t cold_touches_ = 0;
 };
 
 // absl::Status as io::ErrnoStatus gives it.

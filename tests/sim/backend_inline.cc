@@ -139,6 +139,7 @@ absl::StatusOr<const uint8_t*> SimBackend::Map(int number, int64_t position, int
   if (InlineFault(OpCode::kRead, fd->path, &hit, &result)) {
     return ErrorStatus(result, "mmap", fd->path);
   }
+  if (!process_.disk().Resident(fd->inode, position, length)) ++cold_touches_;
   const uint8_t* data = process_.disk().Map(fd->inode, position, length);
   if (data == nullptr) return ErrorStatus(-EINVAL, "mmap", fd->path);
   process_.mappings_.push_back(data);

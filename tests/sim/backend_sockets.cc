@@ -275,12 +275,12 @@ int64_t SimBackend::SendfileNowait(int socket, int file, int64_t position, int64
   Faults::Hit hit;
   int64_t result = 0;
   if (InlineFault(OpCode::kRead, fd->path, &hit, &result)) return result;
+  if (!process_.disk().Resident(fd->inode, position, length)) ++cold_touches_;
   constexpr int64_t kChunkBytes = 64 << 10;
   std::string bytes(static_cast<size_t>(std::min(length, kChunkBytes)), '\0');
   iovec vector{bytes.data(), bytes.size()};
   int64_t there = process_.disk().ReadResident(fd->inode, &vector, 1, position);
   if (there == -EAGAIN) {
-    ++cold_sendfiles_;
     there = process_.disk().Read(fd->inode, &vector, 1, position, false, false);
   }
   if (there <= 0) return there;

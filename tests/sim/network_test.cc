@@ -336,7 +336,7 @@ TEST(NetworkTest, SendfileTakesWhatFits) {
   net.world.disk().MakeCold("/");
   EXPECT_EQ(net.server.io().SendfileNowait(net.b, file, 0, 5000), 1000);
   EXPECT_EQ(net.server.io().SendfileNowait(net.b, file, 1000, 4000), -EAGAIN);
-  EXPECT_EQ(net.server.io().cold_sendfiles(), 1u);
+  EXPECT_EQ(net.server.io().cold_touches(), 1u);
 }
 
 }  // namespace
