@@ -9,6 +9,7 @@
 #include "engine/base/check.h"
 #include "engine/base/endian.h"
 #include "server/native/error_map.h"
+#include "server/native/field_count.h"
 #include "server/native/session_scratch.h"
 
 namespace ringtail::native {
@@ -22,6 +23,7 @@ namespace {
 constexpr size_t kPrefixBytes = 8;
 constexpr uint32_t kDeadlineDefaultMs = 30'000;
 constexpr size_t kSpareBytesMax = 64 << 10;  // kept by an idle connection
+constexpr size_t kOtherFieldsMax = 100;      // of a request, beside its entries
 constexpr size_t kWorkPerEntry = 768;        // message, item, and what the response says of it
 constexpr size_t kClientIdBytesMax = 255;
 
@@ -121,13 +123,17 @@ void Session::Keep(std::unique_ptr<Scratch> scratch) {
   spare_.push_back(std::move(scratch));
 }
 
+void Session::RefuseEntries(size_t entries, server::Exchange* exchange, ResponseHeader* response) {
+  Refuse(Error::kInvalidRequest,
+         absl::StrCat("the request names ", entries, " topics and partitions, at most ",
+                      kRequestEntriesMax, " are allowed; split it"),
+         exchange, response);
+}
+
 bool Session::Admit(server::Exchange* exchange, Scratch* scratch) {
   const size_t entries = EntriesOf(*scratch->request);
   if (entries > kRequestEntriesMax) {
-    Refuse(Error::kInvalidRequest,
-           absl::StrCat("the request names ", entries, " topics and partitions, at most ",
-                        kRequestEntriesMax, " are allowed; split it"),
-           exchange, scratch->response);
+    RefuseEntries(entries, exchange, scratch->response);
     return false;
   }
   exchange->connection->ChargeWork(
@@ -140,6 +146,13 @@ task::Task<void> Session::Handle(server::Exchange* exchange) {
   std::unique_ptr<Scratch> scratch = TakeScratch();
   scratch->Begin();
   ResponseHeader* response = scratch->response;
+  const FieldCount count = CountFields(parts.header);
+  if (count.fields > kRequestEntriesMax + kOtherFieldsMax) {
+    response->set_correlation_id(count.correlation_id);
+    RefuseEntries(count.fields, exchange, response);
+    Encode(*response, 0, &exchange->reply);
+    co_return;
+  }
   if (!Parse(parts.header, scratch->request)) {
     Refuse(Error::kInvalidRequest, "the frame's header is not a RequestHeader message", exchange,
            response);

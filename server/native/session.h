@@ -46,6 +46,8 @@ class Session : public server::Session {
 
   std::unique_ptr<Scratch> TakeScratch();
   void Keep(std::unique_ptr<Scratch> scratch);
+  void RefuseEntries(size_t entries, server::Exchange* exchange,
+                     proto::client::ResponseHeader* response);
   // False: it names more than a request may, and is refused.
   bool Admit(server::Exchange* exchange, Scratch* scratch);
   task::Task<void> Dispatch(server::Exchange* exchange, base::MutableByteView payload,

@@ -1,6 +1,7 @@
 #include "server/native/session.h"
 
 #include "gtest/gtest.h"
+#include "server/native/field_count.h"
 #include "tests/server/broker_calls.h"
 #include "tests/server/native/native_dialogue.h"
 #include "tests/server/sim_server.h"
@@ -511,6 +512,34 @@ TEST_F(NativeSessionTest, ARequestNamesNoMoreThanItsLimit) {
   }
   peer_ = Connected();
   ExpectStillServing();
+}
+
+// Half a million entries of two bytes each: seen before they become messages.
+TEST_F(NativeSessionTest, EmptyEntriesByTheHundredThousandAreNotParsed) {
+  RequestHeader request = Request();
+  for (int i = 0; i < 400'000; ++i) request.mutable_fetch()->add_partitions();
+  const std::string header = request.SerializeAsString();
+  ASSERT_LT(header.size(), kHeaderBytesMax);
+  EXPECT_EQ(CountFields(base::AsBytes(header)).fields, 400'002u);
+  const NativeReply reply = Ask(request);
+  EXPECT_EQ(reply.header.error().code(), Error::INVALID_REQUEST);
+  EXPECT_TRUE(peer_->Closed());
+}
+
+TEST(FieldCount, CountsWhatIsThereAndStopsWhereItIsNoMessage) {
+  RequestHeader request;
+  request.set_correlation_id(uint64_t{1} << 63);
+  request.mutable_metadata()->add_topics("a");
+  request.mutable_metadata()->add_topics(std::string(300, 'b'));
+  const std::string header = request.SerializeAsString();
+  const FieldCount whole = CountFields(base::AsBytes(header));
+  EXPECT_EQ(whole.fields, 4u);
+  EXPECT_EQ(whole.correlation_id, request.correlation_id());
+  for (size_t size = 0; size < header.size(); ++size) {
+    const std::string cut = header.substr(0, size);
+    EXPECT_LT(CountFields(base::AsBytes(cut)).fields, 4u);
+  }
+  EXPECT_EQ(CountFields(base::AsBytes(std::string(20, '\xff'))).fields, 0u);
 }
 
 TEST_F(NativeSessionTest, LargeFetchesThatWaitAreBounded) {
