@@ -10,6 +10,7 @@
 #include "tools/cli/cli.h"
 #include "tools/cli/record_text.h"
 #include "tools/client/consumer.h"
+#include "tools/client/error.h"
 
 namespace ringtail::cli {
 namespace {
@@ -88,7 +89,27 @@ absl::Status Read(const ConsumeOptions& options, client::Consumer* consumer, Pri
     }
     progress.Add(count, bytes);
   }
-  return printer->Flush();
+  RT_RETURN_IF_ERROR(printer->Flush());
+  if (options.count != 0 && left > 0 && !Interrupted()) {
+    fprintf(stderr, "ringtail: the log ended after %s of %s records; --follow waits for more\n",
+            WithCommas(options.count - left).c_str(), WithCommas(options.count).c_str());
+  }
+  return absl::OkStatus();
+}
+
+// An offset must be within the log, or be its end.
+absl::Status CheckStart(const std::string& topic, client::StartAt from,
+                        const std::vector<int32_t>& partitions, const std::vector<int64_t>& ends,
+                        client::Client* client) {
+  if (from.kind != client::StartAt::Kind::kOffset) return absl::OkStatus();
+  RT_ASSIGN_OR_RETURN(const std::vector<int64_t> starts,
+                      client->ListOffsets(topic, partitions, client::StartAt::Beginning()));
+  for (size_t i = 0; i < partitions.size(); ++i) {
+    if (from.value >= starts[i] && from.value <= ends[i]) continue;
+    return client::OutsideLog(absl::StrCat("topic '", topic, "' partition ", partitions[i]),
+                              from.value, starts[i], ends[i]);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Consume(const Context& context, const ConsumeOptions& options) {
@@ -107,6 +128,7 @@ absl::Status Consume(const Context& context, const ConsumeOptions& options) {
   std::map<int32_t, int64_t> ends;
   RT_ASSIGN_OR_RETURN(const std::vector<int64_t> offsets,
                       client->ListOffsets(options.topic, partitions, client::StartAt::End()));
+  RT_RETURN_IF_ERROR(CheckStart(options.topic, from, partitions, offsets, client.get()));
   std::vector<client::Assignment> assignments;
   for (size_t i = 0; i < partitions.size(); ++i) {
     ends[partitions[i]] = offsets[i];

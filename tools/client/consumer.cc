@@ -277,12 +277,17 @@ absl::Status Consumer::NextOffset(const Partition& partition, base::ByteView bat
 }
 
 void Consumer::OnError(Partition* partition, const wire::PartitionFetched& result) {
-  absl::Status status = ToStatus(result.error(), NameOf(partition->topic, partition->index));
-  if (result.error().code() == wire::Error::OFFSET_OUT_OF_RANGE &&
-      options_.out_of_range != ConsumerOptions::OutOfRange::kFail) {
+  const bool out_of_range = result.error().code() == wire::Error::OFFSET_OUT_OF_RANGE;
+  if (out_of_range && options_.out_of_range != ConsumerOptions::OutOfRange::kFail) {
     const bool beginning = options_.out_of_range == ConsumerOptions::OutOfRange::kBeginning;
     return Move(partition, beginning ? result.log_start_offset() : result.high_watermark());
   }
+  const std::string name = NameOf(partition->topic, partition->index);
+  if (out_of_range) {
+    return Stop(partition, OutsideLog(name, partition->fetch_offset, result.log_start_offset(),
+                                      result.high_watermark()));
+  }
+  absl::Status status = ToStatus(result.error(), name);
   if (!IsRetriable(status)) return Stop(partition, std::move(status));
   client_->metadata()->Refresh(partition->topic);
   Backoff(partition);

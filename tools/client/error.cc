@@ -81,6 +81,15 @@ absl::Status ToStatus(const wire::Error& error, absl::string_view context) {
   return status;
 }
 
+absl::Status OutsideLog(absl::string_view context, int64_t offset, int64_t log_start_offset,
+                        int64_t high_watermark) {
+  wire::Error error;
+  error.set_code(wire::Error::OFFSET_OUT_OF_RANGE);
+  error.set_message(absl::StrCat("offset ", offset, " is outside the log, which begins at ",
+                                 log_start_offset, " and ends at ", high_watermark));
+  return ToStatus(error, context);
+}
+
 wire::Error::Code ErrorCodeOf(const absl::Status& status) {
   if (status.ok()) return wire::Error::OK;
   wire::Error error;

@@ -5,6 +5,8 @@
 // are judged by their absl code.
 #pragma once
 
+#include <cstdint>
+
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "proto/client.pb.h"
@@ -16,6 +18,10 @@ namespace wire = ::ringtail::proto::client;
 // OK for an Error that says OK. `context` names what was attempted ("create topic 'a'"), and leads
 // the message.
 absl::Status ToStatus(const wire::Error& error, absl::string_view context);
+
+// OFFSET_OUT_OF_RANGE, with the offsets that `context` - a partition - has.
+absl::Status OutsideLog(absl::string_view context, int64_t offset, int64_t log_start_offset,
+                        int64_t high_watermark);
 
 // The broker's code; OK for an OK status; INTERNAL for what didn't come from a broker.
 wire::Error::Code ErrorCodeOf(const absl::Status& status);

@@ -79,6 +79,28 @@ TEST_F(CliTest, ProducesAndConsumesLines) {
   EXPECT_EQ(Run("consume t --follow --count 1").out, "line 0\n");
 }
 
+TEST_F(CliTest, ConsumingSaysWhereTheLogIsAndWhatIsMissing) {
+  ASSERT_EQ(Run("topic create t --partitions 1").code, 0);
+  ASSERT_EQ(Run("produce t", "a\nb\nc\n").code, 0);
+  for (const std::string more : {"", " --count 1", " --follow", " --partition 0"}) {
+    const Ran beyond = Run("consume t --from offset:99" + more);
+    EXPECT_EQ(beyond.code, 1) << more;
+    EXPECT_EQ(beyond.out, "");
+    EXPECT_NE(
+        beyond.err.find("partition 0: offset 99 is outside the log, which begins at 0 and ends "
+                        "at 3 (OFFSET_OUT_OF_RANGE)"),
+        std::string::npos)
+        << beyond.err;
+  }
+  const Ran at_end = Run("consume t --from offset:3");
+  EXPECT_EQ(at_end.code, 0) << at_end.err;
+  EXPECT_EQ(at_end.err, "");
+  const Ran fewer = Run("consume t --from offset:1 --count 10");
+  EXPECT_EQ(fewer.code, 0);
+  EXPECT_EQ(fewer.out, "b\nc\n");
+  EXPECT_NE(fewer.err.find("after 2 of 10 records"), std::string::npos) << fewer.err;
+}
+
 TEST_F(CliTest, ProducesAtEveryLevelOfAcks) {
   ASSERT_EQ(Run("topic create t --partitions 2").code, 0);
   for (const std::string acks : {"all", "leader", "none", "1", "0"}) {
