@@ -1,0 +1,192 @@
+#include "engine/log/journal/journal_partition.h"
+
+#include <algorithm>
+
+#include "engine/base/check.h"
+#include "engine/log/journal/journal_sync.h"
+#include "engine/log/journal/mutants.h"
+#include "engine/task/scheduler.h"
+
+namespace ringtail::log {
+namespace {
+
+bool MovesEnd(EntryType type) {
+  return type == EntryType::kAppend || type == EntryType::kInPlace || type == EntryType::kTruncate;
+}
+
+LogEnd EndAfter(const EntryHeader& entry) {
+  LogEnd end = {entry.end_offset, entry.segment_base, entry.position};
+  if (static_cast<EntryType>(entry.type) == EntryType::kAppend) end.position += entry.payload_bytes;
+  return end;
+}
+
+}  // namespace
+
+JournalPartition::JournalPartition(Journal& journal, JournaledLog& log, base::Uuid topic_id,
+                                   uint32_t partition)
+    : journal_(journal), log_(log), topic_id_(topic_id), partition_(partition) {}
+
+JournalPartition::~JournalPartition() {
+  if (sync_ != nullptr) std::erase(sync_->partitions_, this);  // all ends at once
+  journal_.Detach(this);
+}
+
+void JournalPartition::SetBase(const Mark& base) {
+  RT_CHECK(ops_.empty() && last_seq_ == 0);
+  published_ = base;
+  has_record_ = has_base_ = true;
+  done_end_ = end_before_frame_ = base.end;
+  log_start_ = base.log_start;
+  leader_epoch_ = base.leader_epoch;
+  page_cache_ = base.page_cache;
+}
+
+JournalPartition::Staged JournalPartition::Stage(EntryHeader entry, base::ByteView payload) {
+  RT_CHECK(!poisoned_ && !dropped_ && sync_ != nullptr);  // J11
+  entry.topic_id = topic_id_;
+  entry.partition = partition_;
+  entry.payload_bytes = static_cast<uint32_t>(payload.size());
+  const uint64_t op = first_op_ + ops_.size();
+  const StageResult staged = journal_.Stage(entry, payload, this, op);
+  if (!staged.ok()) return {staged.error, 0, 0};
+  RT_CHECK(ops_.empty() || ops_.back().seq <= staged.seq);  // J2
+  if (!has_base_) {  // empty, at any offset: it begins where its first entry does
+    has_base_ = true;
+    const bool appends = static_cast<EntryType>(entry.type) == EntryType::kAppend;
+    done_end_ = {appends ? entry.base_offset : entry.end_offset, entry.segment_base,
+                 entry.position};
+    base_ = end_before_frame_ = done_end_;
+  }
+  ops_.push_back({entry, staged.seq});
+  return {StageError::kNone, staged.seq, op};
+}
+
+JournalPartition::Op* JournalPartition::Find(uint64_t op) {
+  RT_CHECK(op >= first_op_ && op < first_op_ + ops_.size());
+  return &ops_[op - first_op_];
+}
+
+void JournalPartition::Applied(uint64_t op) {
+  if (failed_) return;
+  Find(op)->applied = true;
+  Advance();
+}
+
+void JournalPartition::Abandoned(uint64_t op) {
+  if (failed_) return;
+  Find(op)->abandoned = true;
+  Advance();
+}
+
+void JournalPartition::OnPlaced(uint64_t token, uint64_t seq, uint32_t file_number) {
+  if (files_.empty()) live_since_ = task::Scheduler::Current().now();
+  const bool was_clean = files_.empty();
+  if (was_clean || files_.back().number != file_number) files_.push_back({file_number, seq});
+  RT_CHECK(seq >= last_seq_);
+  last_seq_ = seq;
+  if (was_clean && sync_ != nullptr) sync_->Enlist(this);
+}
+
+void JournalPartition::OnDurable(uint64_t token, uint64_t seq) {
+  if (failed_) return;
+  Find(token)->journaled = true;
+  Advance();
+}
+
+void JournalPartition::OnFailed(uint64_t token, const absl::Status& why) {
+  failed_ = true;
+  log_.OnJournalFailed(token, why);
+}
+
+void JournalPartition::Advance() {
+  while (!ops_.empty() && !poisoned_) {  // J11: no more acks
+    const Op op = ops_.front();
+    if (!op.journaled || !(op.applied || op.abandoned)) return;
+    ops_.pop_front();
+    const uint64_t number = first_op_++;
+    Finish(op);
+    if (!op.abandoned) log_.OnDurable(number, done_end_);
+  }
+}
+
+void JournalPartition::Finish(const Op& op) {
+  RT_CHECK(kMutantAckBeforeFrame || op.seq <= journal_.durable_seq());  // J1
+  if (op.seq != done_seq_) end_before_frame_ = done_end_;
+  done_seq_ = op.seq;
+  if (op.abandoned) return;
+  const auto type = static_cast<EntryType>(op.entry.type);
+  if (MovesEnd(type)) done_end_ = EndAfter(op.entry);
+  switch (type) {
+    case EntryType::kAppend:
+    case EntryType::kEpoch:
+      leader_epoch_ = std::max(leader_epoch_, op.entry.leader_epoch);
+      break;
+    case EntryType::kInPlace:
+      page_cache_ = (op.entry.flags & kInPlacePageCache) != 0;
+      break;
+    case EntryType::kTruncate:
+      if ((op.entry.flags & kTruncateStartFresh) != 0) log_start_ = op.entry.end_offset;
+      break;
+    case EntryType::kTrim:
+      log_start_ = std::max(log_start_, op.entry.base_offset);
+      break;
+    case EntryType::kDrop:
+      dropped_ = true;
+      break;
+  }
+}
+
+// S is the last frame all of whose entries of this partition are done; R is the end there, which is
+// not done_end_ where one entry of a frame is done and the next is not.
+JournalPartition::Mark JournalPartition::Take() const {
+  Mark mark;
+  mark.seq = journal_.durable_seq();
+  mark.end = done_end_;
+  if (!ops_.empty()) {
+    mark.seq = std::min(mark.seq, ops_.front().seq - 1);
+    if (ops_.front().seq == done_seq_) mark.end = end_before_frame_;
+  }
+  mark.log_start = log_start_;
+  mark.leader_epoch = leader_epoch_;
+  mark.page_cache = page_cache_;
+  mark.dropped = dropped_ && ops_.empty();
+  mark.truncations = log_.truncation_count();
+  mark.taken_at = task::Scheduler::Current().now();
+  return mark;
+}
+
+uint64_t JournalPartition::oldest_seq() const {
+  return files_.empty() ? UINT64_MAX : std::max(files_.front().first_seq, published_.seq + 1);
+}
+
+void JournalPartition::Publish(const Mark& mark) {
+  RT_CHECK(mark.seq >= published_.seq && !poisoned_);  // only grows
+  RT_CHECK(mark.truncations == log_.truncation_count() || kMutantPublishAfterTruncation);  // J4
+  published_ = mark;
+  has_record_ = true;
+  while (!files_.empty()) {
+    const bool synced =
+        files_.size() > 1 ? mark.seq + 1 >= files_[1].first_seq : mark.seq >= last_seq_;
+    if (!synced) break;
+    files_.pop_front();
+  }
+  live_since_ = mark.taken_at;
+}
+
+std::optional<CheckpointRecord> JournalPartition::Record() const {
+  if (published_.dropped || (!has_record_ && !poisoned_)) return std::nullopt;
+  CheckpointRecord record;
+  record.topic_id = topic_id_;
+  record.partition = partition_;
+  record.flags = (published_.page_cache ? kRecordPageCache : 0) | (poisoned_ ? kRecordPoisoned : 0);
+  const LogEnd& end = has_record_ ? published_.end : base_;
+  record.sync_seq = published_.seq;
+  record.offset = end.offset;
+  record.segment_base = end.segment_base;
+  record.position = end.position;
+  record.log_start = published_.log_start;
+  record.leader_epoch = published_.leader_epoch;
+  return record;
+}
+
+}  // namespace ringtail::log

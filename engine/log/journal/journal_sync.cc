@@ -1,0 +1,349 @@
+#include "engine/log/journal/journal_sync.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/base/check.h"
+#include "engine/base/logging.h"
+#include "engine/base/result.h"
+#include "engine/io/file.h"
+#include "engine/log/journal/mutants.h"
+#include "engine/task/scheduler.h"
+
+namespace ringtail::log {
+namespace {
+
+base::Nanos NowOnCore() { return task::Scheduler::Current().now(); }
+
+}  // namespace
+
+JournalSync::JournalSync(io::Backend& io, Journal& journal, CheckpointWriter& checkpoints,
+                         FileSystemSync* group, JournalReclaimOptions options)
+    : io_(io),
+      journal_(journal),
+      checkpoints_(checkpoints),
+      group_(group),
+      options_(std::move(options)) {
+  journal_.set_on_fill([](void* self) { static_cast<JournalSync*>(self)->Poke(); }, this);
+}
+
+JournalSync::~JournalSync() {
+  journal_.set_on_fill(nullptr, nullptr);
+  for (JournalPartition* partition : partitions_) partition->sync_ = nullptr;
+}
+
+void JournalSync::Add(JournalPartition* partition) {
+  RT_CHECK(partition->sync_ == nullptr);
+  partition->sync_ = this;
+  partitions_.push_back(partition);
+  changed_ = true;
+}
+
+task::Task<void> JournalSync::Remove(JournalPartition* partition) {
+  while (partition->syncing_) co_await synced_.Wait();
+  partition->Unlink();
+  partition->sync_ = nullptr;
+  std::erase(partitions_, partition);
+  changed_ = true;
+  Poke();
+}
+
+void JournalSync::SetCarried(std::vector<CheckpointRecord> records, std::vector<HeldFile> held) {
+  carried_records_ = std::move(records);
+  carried_held_ = std::move(held);
+  changed_ = true;
+}
+
+void JournalSync::Enlist(JournalPartition* partition) {
+  partition->Unlink();
+  if (partition->has_live_entries() && !partition->poisoned()) {
+    lists_[partition->oldest_file()].PushBack(*partition);
+  }
+}
+
+void JournalSync::Poison(JournalPartition* partition, const absl::Status& why) {
+  if (partition->poisoned()) return;
+  partition->set_poisoned();
+  partition->Unlink();
+  changed_ = true;
+  ++metrics_.poisoned;
+  partition->log().OnPoisoned(why);
+}
+
+uint32_t JournalSync::tail_file() const {
+  for (const auto& [file, list] : lists_) {
+    if (kMutantTailFromOnePartition) {
+      const JournalPartition* one = partitions_.back();
+      if (one->has_live_entries()) return one->oldest_file();
+      break;
+    }
+    if (!list.empty()) return file;
+  }
+  return std::max(journal_.head_file(), uint32_t{1});
+}
+
+int JournalSync::FillPercent() const {
+  return static_cast<int>(journal_.used_bytes() * 100 / journal_.capacity_bytes());
+}
+
+size_t JournalSync::bypass_bytes(size_t configured) const {
+  return FillPercent() >= 75 ? std::min(configured, size_t{64} << 10) : configured;
+}
+
+// --- Pace.
+
+// Below a quarter it sleeps by the clock; above, every frame may matter.
+bool JournalSync::Hurry() const {
+  return FillPercent() >= 25 || journal_.state() != Journal::State::kOpen;
+}
+
+void JournalSync::Poke() {
+  if (stopping_) return;
+  poked_ = true;
+  if (running_) {
+    if (Hurry()) poke_.NotifyAll();
+    return;
+  }
+  running_ = true;
+  background_.Add();
+  task::Spawn("journal sync", Run());
+}
+
+// Which partitions to sync now, how many at a time; `next`: when to look again by the clock.
+std::vector<JournalPartition*> JournalSync::Due(base::Nanos now, size_t* concurrency,
+                                                base::Nanos* next) {
+  while (!lists_.empty() && lists_.begin()->second.empty()) lists_.erase(lists_.begin());
+  const int fill = FillPercent();
+  const bool full = fill >= 50 || journal_.state() == Journal::State::kStalled;
+  *concurrency = full ? 8 : fill >= 25 ? 2 : 1;
+  std::vector<JournalPartition*> due;
+  const bool hurry = full || fill >= 25;
+  for (auto& [file, list] : lists_) {
+    // The head's list frees nothing; it waits for its age, like all others when there is no hurry.
+    const bool by_age = !hurry || file == journal_.head_file();
+    list.ForEach([&](JournalPartition& partition) {
+      const base::Nanos due_at = partition.live_since() + options_.sync_age_ns;
+      if (by_age && due_at > now) {
+        *next = std::min(*next, due_at);
+      } else if (!partition.syncing_ && partition.Take().seq >= partition.oldest_seq()) {
+        due.push_back(&partition);
+      } else {
+        *next = std::min(*next, now + options_.retry_ns);  // its op is not done yet
+      }
+    });
+    if (hurry && !due.empty()) break;  // the oldest file first
+  }
+  return due;
+}
+
+// When the next checkpoint is due: at once where it frees a file, or when all is synced.
+base::Nanos JournalSync::CheckpointDue() const {
+  if (tail_file() > std::max(durable_tail_, uint32_t{1})) return checkpoint_after_;
+  if (!changed_) return base::kNever;
+  const bool idle = std::all_of(partitions_.begin(), partitions_.end(), [](JournalPartition* p) {
+    return !p->has_live_entries() || p->poisoned();
+  });
+  return std::max(checkpoint_after_, idle ? 0 : checkpoint_at_ + options_.checkpoint_age_ns);
+}
+
+task::Task<void> JournalSync::Run() {
+  while (!stopping_ && journal_.state() != Journal::State::kClosed) {
+    poked_ = false;
+    const base::Nanos now = NowOnCore();
+    size_t concurrency = 1;
+    base::Nanos next = base::kNever;
+    const std::vector<JournalPartition*> due = Due(now, &concurrency, &next);
+    bool progress = false;
+    if (!due.empty()) {
+      progress = co_await SyncThese(due, concurrency);
+      if (!progress) next = std::min(next, now + options_.retry_ns);
+    }
+    if (stopping_) break;
+    if (CheckpointDue() <= NowOnCore()) {
+      const absl::Status status = co_await WriteCheckpoint();
+      if (status.ok()) {
+        progress = true;
+      } else {
+        RT_LOG_EVERY(10, kError, "journal: no checkpoint, its files cannot be used again: {}",
+                     status.ToString());
+        checkpoint_after_ = NowOnCore() + options_.retry_ns;
+      }
+    }
+    if (progress) continue;
+    next = std::min(next, CheckpointDue());
+    if (next == base::kNever) {
+      if (!poked_) break;
+      continue;
+    }
+    if (poked_ && Hurry()) continue;  // while it was busy
+    co_await poke_.WaitUntil(next);
+  }
+  running_ = false;
+  background_.Done();
+}
+
+// --- Syncing.
+
+struct JournalSync::Batch {
+  std::vector<JournalPartition*> due;
+  size_t next = 0;
+  bool progress = false;
+  task::Latch workers;
+};
+
+task::Task<bool> JournalSync::SyncThese(std::vector<JournalPartition*> due, size_t concurrency) {
+  if (group_ != nullptr && concurrency >= 8 && due.size() >= options_.group_partitions_min &&
+      group_->available(options_.group_bytes_max)) {
+    co_return co_await SyncGroup(std::move(due));
+  }
+  Batch batch;
+  batch.due = std::move(due);
+  for (JournalPartition* partition : batch.due) partition->syncing_ = true;  // none goes away
+  const size_t workers = std::min(concurrency, batch.due.size());
+  for (size_t i = 0; i < workers; ++i) {
+    batch.workers.Add();
+    task::Spawn("journal sync one", SyncWorker(&batch));
+  }
+  co_await batch.workers.Wait();
+  co_return batch.progress;
+}
+
+task::Task<void> JournalSync::SyncWorker(Batch* batch) {
+  while (batch->next < batch->due.size()) {
+    JournalPartition* partition = batch->due[batch->next++];
+    if (co_await SyncOne(partition)) batch->progress = true;
+    partition->syncing_ = false;
+    synced_.NotifyAll();
+  }
+  batch->workers.Done();
+}
+
+task::Task<bool> JournalSync::SyncOne(JournalPartition* partition) {
+  if (partition->poisoned()) co_return false;
+  const JournalPartition::Mark mark = partition->Take();
+  ++metrics_.syncs;
+  absl::Status status = co_await partition->log().SyncInPlace();
+  if (kMutantRetryFailedSync && !status.ok()) status = co_await partition->log().SyncInPlace();
+  if (!status.ok()) {
+    Poison(partition, status);
+    co_return true;
+  }
+  co_return Publish(partition, mark);
+}
+
+task::Task<bool> JournalSync::SyncGroup(std::vector<JournalPartition*> due) {
+  std::vector<JournalPartition::Mark> marks;
+  for (JournalPartition* partition : due) {
+    partition->syncing_ = true;
+    marks.push_back(partition->Take());
+  }
+  for (JournalPartition* partition : due) co_await partition->log().StartWriteback();
+  ++metrics_.group_syncs;
+  absl::Status status = co_await group_->Sync();
+  if (status.ok() && !kMutantNoFlushAfterSyncfs) status = co_await FlushDevice();
+  bool progress = false;
+  for (size_t i = 0; i < due.size(); ++i) {
+    // Whose fault it was is told by a sync of each.
+    if (!status.ok() ? co_await SyncOne(due[i]) : Publish(due[i], marks[i])) progress = true;
+    due[i]->syncing_ = false;
+  }
+  synced_.NotifyAll();
+  co_return progress;
+}
+
+// XFS, its log clean, leaves data in the device's cache after syncfs; a sync of any file flushes
+// it.
+task::Task<absl::Status> JournalSync::FlushDevice() {
+  RT_CO_ASSIGN_OR_RETURN(const int fd,
+                         co_await io::OpenFile(io_, options_.sync_path, O_RDWR | O_CREAT, 0644));
+  const absl::Status status = co_await io::SyncFile(io_, fd, options_.sync_path);
+  co_await io::CloseFile(io_, fd);
+  co_return status;
+}
+
+bool JournalSync::Publish(JournalPartition* partition, const JournalPartition::Mark& mark) {
+  if (partition->poisoned()) return false;
+  if (mark.truncations != partition->log().truncation_count() && !kMutantPublishAfterTruncation) {
+    ++metrics_.discarded;
+    return false;
+  }
+  const uint64_t before = partition->oldest_seq();
+  partition->Publish(mark);
+  Enlist(partition);
+  changed_ = true;
+  partition->log().OnSynced(mark.seq, mark.end);
+  return partition->oldest_seq() > before;
+}
+
+// --- Checkpoints.
+
+Checkpoint JournalSync::Build(uint32_t tail) const {
+  Checkpoint checkpoint;
+  checkpoint.header.run = journal_.options().run;
+  checkpoint.header.core = journal_.options().core;
+  checkpoint.header.dir_id = journal_.options().dir_id;
+  checkpoint.header.tail_file = tail;
+  checkpoint.header.tail_seq = journal_.first_seq_of(tail);
+  checkpoint.records = carried_records_;
+  checkpoint.held = carried_held_;
+  for (const JournalPartition* partition : partitions_) {
+    if (const auto record = partition->Record()) checkpoint.records.push_back(*record);
+    if (!partition->poisoned()) continue;
+    partition->VisitFiles([&](uint32_t file) {
+      const HeldFile held = {journal_.options().run, journal_.options().core, file, 0};
+      if (file < tail && std::find(checkpoint.held.begin(), checkpoint.held.end(), held) ==
+                             checkpoint.held.end()) {
+        checkpoint.held.push_back(held);
+      }
+    });
+  }
+  return checkpoint;
+}
+
+task::Task<absl::Status> JournalSync::WriteCheckpoint() {
+  co_await checkpointing_.Lock();
+  const task::AsyncMutex::Held lock(checkpointing_);
+  const uint32_t tail = tail_file();
+  RT_CHECK(tail >= durable_tail_);  // only grows
+  Checkpoint checkpoint = Build(tail);
+  changed_ = false;
+  const std::vector<HeldFile> held = checkpoint.held;
+  if (kMutantFreeBeforeCheckpoint) journal_.CheckpointIsDurable(tail, held);
+  const absl::Status status = co_await checkpoints_.Write(std::move(checkpoint));
+  if (!status.ok()) {
+    changed_ = true;
+    ++metrics_.checkpoint_failures;
+    co_return status;
+  }
+  ++metrics_.checkpoints;
+  checkpoint_at_ = NowOnCore();
+  durable_tail_ = tail;
+  if (journal_.state() != Journal::State::kClosed) journal_.CheckpointIsDurable(tail, held);
+  co_return absl::OkStatus();
+}
+
+task::Task<absl::Status> JournalSync::SyncAll() {
+  std::vector<JournalPartition*> due;
+  for (JournalPartition* partition : partitions_) {
+    while (partition->syncing_) co_await synced_.Wait();
+    if (partition->has_live_entries() && !partition->poisoned()) due.push_back(partition);
+  }
+  if (!due.empty()) co_await SyncThese(due, 8);
+  RT_CO_RETURN_IF_ERROR(co_await WriteCheckpoint());
+  for (JournalPartition* partition : partitions_) {
+    if (partition->has_live_entries()) {
+      co_return absl::FailedPreconditionError("not all partitions could be synced");
+    }
+  }
+  co_return absl::OkStatus();
+}
+
+task::Task<void> JournalSync::Stop() {
+  stopping_ = true;
+  poke_.NotifyAll();
+  co_await background_.Wait();
+}
+
+}  // namespace ringtail::log
