@@ -14,9 +14,8 @@
 #include <string>
 #include <utility>
 
-#include "absl/debugging/failure_signal_handler.h"
-#include "absl/debugging/symbolize.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/backtrace.h"
 #include "engine/base/check.h"
 #include "engine/base/logging.h"
 #include "engine/base/result.h"
@@ -121,8 +120,7 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "ringtaild: this build needs a CPU of level x86-64-v2 (SSE4.2, POPCNT)\n");
     return 1;
   }
-  absl::InitializeSymbolizer(argv[0]);
-  absl::InstallFailureSignalHandler({});
+  base::InstallCrashHandler(argv[0]);
   const int signal_fd = BlockSignals();
   const absl::StatusOr<LoadedConfig> loaded =
       LoadConfig(argc, argv, ConfigEnvironment::OfThisProcess(VersionWithBuildId()));

@@ -43,6 +43,11 @@ void PinThread(int cpu) {
   }
 }
 
+void ReportStuck(base::CoreId core, base::Nanos stuck_ns, const std::string& doing) {
+  RT_LOG(kError, "core {}: has not come back to its loop for {} s; {}", core.value(),
+         stuck_ns / base::kNanosPerSecond, doing);
+}
+
 task::Task<void> RunAndReport(task::Task<absl::Status> task,
                               std::shared_ptr<std::promise<absl::Status>> done) {
   done->set_value(co_await task);
@@ -51,7 +56,9 @@ task::Task<void> RunAndReport(task::Task<absl::Status> task,
 }  // namespace
 
 Process::Process(ProcessOptions options)
-    : options_(std::move(options)), group_(static_cast<uint32_t>(options_.cpus.size())) {
+    : options_(std::move(options)),
+      group_(static_cast<uint32_t>(options_.cpus.size())),
+      watchdog_(group_, {.on_report = &ReportStuck}) {
   brokers_.data_directory = options_.data_directory;
   brokers_.topic_defaults = options_.topic_defaults;
   brokers_.brokers.resize(options_.cpus.size());
@@ -122,8 +129,10 @@ absl::StatusOr<std::unique_ptr<Process>> Process::Start(ProcessOptions options) 
     process->JoinThreads();
     return made;
   }
+  process->watchdog_.Start();
   const absl::Status booted = process->RunOnFirstCore(&Process::BootTask).get();
   if (!booted.ok()) {
+    process->watchdog_.Stop();
     for (auto& thread : process->threads_) thread->core->RequestStop();
     process->JoinThreads();
     return booted;
@@ -161,6 +170,7 @@ absl::Status Process::Stop() {
         "the disk did not answer in time; stopping without closing the logs");
   }
   const absl::Status status = future.get();
+  watchdog_.Stop();  // before the cores go
   for (auto& thread : threads_) thread->core->RequestStop();
   JoinThreads();
   return status;

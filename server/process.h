@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/core/core.h"
+#include "engine/core/watchdog.h"
 #include "engine/io/uring_ring_setup.h"
 #include "engine/log/data_directory.h"
 #include "server/cluster/local_catalog.h"
@@ -63,6 +64,8 @@ class Process {
   // -1: not pinned.
   int CpuOf(uint32_t core) const { return options_.pin_threads ? options_.cpus[core] : -1; }
   uint32_t core_count() const { return group_.count(); }
+  // Thread-safe, at once: which cores have not come back for long; empty: none.
+  std::string StuckReason() const { return watchdog_.StuckReason(); }
 
  private:
   struct CoreThread;
@@ -93,6 +96,7 @@ class Process {
 
   ProcessOptions options_;
   core::CoreGroup group_;
+  core::Watchdog watchdog_;  // looks from when all cores are there until they are asked to stop
   BrokerGroup brokers_;
   Endpoints endpoints_;
   std::unique_ptr<LocalCatalog> catalog_;  // used on core 0

@@ -14,6 +14,7 @@ class ProcessSnapshots : public admin::SnapshotSource {
   admin::Answers<admin::PartitionSnapshot> Partitions(int64_t timeout_ms) override;
   admin::Answers<admin::ConnectionSnapshot> Connections(int64_t timeout_ms) override;
   admin::Answers<admin::TaskSnapshot> Tasks(int64_t timeout_ms) override;
+  std::string StuckReason() override { return process_.StuckReason(); }
 
  private:
   Process& process_;

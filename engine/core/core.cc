@@ -1,6 +1,7 @@
 #include "engine/core/core.h"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -74,12 +75,14 @@ Core& Core::Current() {
 }
 
 void Core::Run() {
+  thread_id_.store(gettid(), std::memory_order_relaxed);
   while (!stop_requested()) Turn(/*may_wait=*/true);
 }
 
 bool Core::Turn(bool may_wait) {
   const Scope scope(*this);
   const base::Nanos started = backend_->Now();
+  busy_since_.store(started, std::memory_order_relaxed);
   ++counters_.turns;
   size_t done = TakeMessages();
   scheduler_->AdvanceTo(started);
@@ -218,6 +221,7 @@ size_t Core::Block(base::Nanos now) {
     return backend_->Poll(0);
   }
   const base::Nanos deadline = BlockDeadline(now);
+  busy_since_.store(0, std::memory_order_relaxed);
   const size_t found = backend_->Poll(deadline);
   sleeping_.store(false, std::memory_order_relaxed);
   // It would have come within a spin: try one next time. A timer that fired says nothing.

@@ -74,6 +74,10 @@ class Core {
   // Thread-safe: Run() returns at the end of its turn.
   void RequestStop();
   bool stop_requested() const;
+  // Thread-safe: when the turn began that is still running; 0 while the core waits for work.
+  base::Nanos busy_since() const { return busy_since_.load(std::memory_order_relaxed); }
+  // Thread-safe: the kernel's id of the thread in Run(); 0 before.
+  int thread_id() const { return thread_id_.load(std::memory_order_relaxed); }
 
   // After Run(): destroys all tasks that have not ended, so that what they refer to can go before
   // the core does.
@@ -112,6 +116,8 @@ class Core {
   bool any_touched_ = false;
   std::atomic<bool> sleeping_{false};
   std::atomic<bool> stop_{false};
+  std::atomic<base::Nanos> busy_since_{0};  // written by the core, read by the watchdog
+  std::atomic<int> thread_id_{0};
   std::atomic<uint32_t> stopping_{0};  // threads inside RequestStop()
   base::Nanos busy_poll_ns_ = 0;       // how long the next spin may be
   base::Nanos stall_reported_ = 0;

@@ -41,13 +41,19 @@ void AdminServer::SetNotReady(std::string reason) {
 
 HttpReply AdminServer::Answer(const std::string& path) {
   if (path == "/") return {200, kText, kIndex};
-  if (path == "/healthz") return {200, kJson, StatusJson("ok", "")};
   if (path == "/v1/config") return {200, kJson, options_.config_json};
   const std::lock_guard lock(mutex_);
+  if (path == "/healthz") return Health();
   if (path == "/metrics") return Metrics();
   if (path == "/readyz" && source_ != nullptr) return {200, kJson, StatusJson("ready", "")};
   if (path == "/readyz") return {503, kJson, StatusJson("not ready", reason_)};
   return Page(path);
+}
+
+HttpReply AdminServer::Health() {
+  const std::string stuck = source_ == nullptr ? "" : source_->StuckReason();
+  if (!stuck.empty()) return {503, kJson, StatusJson("stuck", stuck)};
+  return {200, kJson, StatusJson("ok", "")};
 }
 
 HttpReply AdminServer::Metrics() {

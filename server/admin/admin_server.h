@@ -2,7 +2,7 @@
 // and stopped after them, so that /readyz can say what the broker waits for.
 //
 //   /            the list of pages
-//   /healthz     200 as long as the process answers
+//   /healthz     200 as long as the process answers and no core is stuck; else 503 with the reason
 //   /readyz      200 while the broker serves; else 503 with the reason
 //   /metrics     Prometheus' text format
 //   /v1/cores /v1/partitions /v1/connections /v1/config   JSON
@@ -52,6 +52,7 @@ class AdminServer {
   explicit AdminServer(AdminOptions options) : options_(std::move(options)) {}
 
   HttpReply Answer(const std::string& path);
+  HttpReply Health();
   HttpReply Metrics();
   HttpReply Page(const std::string& path);
 

@@ -114,6 +114,8 @@ class SnapshotSource {
   virtual Answers<PartitionSnapshot> Partitions(int64_t timeout_ms) = 0;
   virtual Answers<ConnectionSnapshot> Connections(int64_t timeout_ms) = 0;
   virtual Answers<TaskSnapshot> Tasks(int64_t timeout_ms) = 0;
+  // Which cores have not come back to their loops for long, for people; empty: none. At once.
+  virtual std::string StuckReason() = 0;
 };
 
 }  // namespace ringtail::server::admin

@@ -35,6 +35,7 @@ class FakeSource : public SnapshotSource {
   Answers<PartitionSnapshot> partitions;
   Answers<ConnectionSnapshot> connections;
   Answers<TaskSnapshot> tasks;
+  std::string stuck;
   std::function<void()> on_cores = [] {};
 
   std::vector<CoreSnapshot> Cores(int64_t) override {
@@ -44,6 +45,7 @@ class FakeSource : public SnapshotSource {
   Answers<PartitionSnapshot> Partitions(int64_t) override { return partitions; }
   Answers<ConnectionSnapshot> Connections(int64_t) override { return connections; }
   Answers<TaskSnapshot> Tasks(int64_t) override { return tasks; }
+  std::string StuckReason() override { return stuck; }
 };
 
 class Socket {
@@ -139,6 +141,17 @@ TEST_F(AdminTest, ReadyOnlyWhileServing) {
   server_->SetNotReady("stopping");
   EXPECT_EQ(json::parse(Get("/readyz").body)["reason"], "stopping");
   EXPECT_EQ(Get("/v1/cores").status, 503);
+  EXPECT_EQ(Get("/healthz").status, 200);
+}
+
+TEST_F(AdminTest, AStuckCoreIsNotHealthy) {
+  server_->SetServing(&source_);
+  EXPECT_EQ(Get("/healthz").status, 200);
+  source_.stuck = "core 1 has not come back to its loop for 12 s";
+  const Response response = Get("/healthz");
+  EXPECT_EQ(response.status, 503);
+  EXPECT_EQ(json::parse(response.body)["reason"], source_.stuck);
+  source_.stuck.clear();
   EXPECT_EQ(Get("/healthz").status, 200);
 }
 
