@@ -263,24 +263,21 @@ task::Task<absl::Status> Connection::SendReply(Reply* reply) {
       continue;
     }
     RT_CO_RETURN_IF_ERROR(co_await FlushSpans(true));
-    RT_CO_RETURN_IF_ERROR(co_await environment_.sender.SendFileRange(
-        socket_, piece.file, piece.position, piece.bytes, environment_.limits.send_path,
-        SendDeadline(piece.bytes)));
+    RT_CO_RETURN_IF_ERROR(
+        co_await environment_.sender.SendFileRange(socket_, piece.file, piece.position, piece.bytes,
+                                                   environment_.limits.send_path, SendDeadline()));
   }
   co_return absl::OkStatus();
 }
 
-base::Nanos Connection::SendDeadline(int64_t bytes) const {
-  return environment_.core.now() + environment_.limits.send_timeout_ns +
-         bytes * base::kNanosPerSecond / environment_.limits.send_bytes_per_s_min;
+base::Nanos Connection::SendDeadline() const {
+  return environment_.core.now() + environment_.limits.send_timeout_ns;
 }
 
 task::Task<absl::Status> Connection::FlushSpans(bool more) {
   if (spans_.empty()) co_return absl::OkStatus();
-  int64_t bytes = 0;
-  for (const iovec& span : spans_) bytes += static_cast<int64_t>(span.iov_len);
   const absl::Status status =
-      co_await environment_.sender.SendSpans(socket_, spans_, more, SendDeadline(bytes));
+      co_await environment_.sender.SendSpans(socket_, spans_, more, SendDeadline());
   spans_.clear();
   co_return status;
 }

@@ -63,9 +63,8 @@ struct ConnectionLimits {
   // Of what requests are made into and of replies not yet sent; beyond it no request is read.
   size_t reply_bytes_max = 1u << 20;
   FrameTimeouts frames;
-  // For each piece, plus its length at the least rate of `frames`.
+  // Without progress of the reply; the sender's least rate bounds it in all.
   base::Nanos send_timeout_ns = 60 * base::kNanosPerSecond;
-  int64_t send_bytes_per_s_min = 64 << 10;  // of a long piece, on top of the timeout
   io::SendPath send_path = io::SendPath::kAuto;
 };
 
@@ -131,7 +130,7 @@ class Connection : public task::ListNode {
   task::Task<absl::Status> SendReady();
   task::Task<absl::Status> SendReply(Reply* reply);
   task::Task<absl::Status> FlushSpans(bool more);
-  base::Nanos SendDeadline(int64_t bytes) const;
+  base::Nanos SendDeadline() const;
   void Refuse(const absl::Status& why);
   void LogEnd(const absl::Status& why);
   Exchange* NewExchange(Frame frame);

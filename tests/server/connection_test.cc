@@ -426,7 +426,24 @@ TEST_F(ConnectionTest, APeerThatReadsSlowlyGetsEverything) {
   EXPECT_EQ(got, FrameOf(std::string(300'000, 'b')));
 }
 
-// The timeout is for progress: a long reply may take longer than one, at the least rate.
+// However slowly: it is closed only where it takes nothing for the timeout.
+TEST_F(ConnectionTest, ASteadyReaderIsNeverClosed) {
+  options_.connection.send_timeout_ns = 5 * kSecond;
+  network_.send_buffer_bytes = network_.receive_buffer_bytes = 16 << 10;
+  Open();
+  ASSERT_TRUE(client_->Send(FrameOf("b300000")));
+  const base::Nanos before = world_->now();
+  size_t got = 0;
+  while (got < 300'004) {
+    world_->RunFor(kSecond);
+    const size_t more = client_->Receive(std::min<size_t>(8'000, 300'004 - got)).size();
+    ASSERT_GT(more, 0u) << "after " << got << " bytes";
+    got += more;
+  }
+  EXPECT_GT(world_->now() - before, 30 * kSecond);
+}
+
+// The timeout is for progress: a long reply may take longer than one.
 TEST_F(ConnectionTest, ALongReplyMayTakeLongerThanTheSendTimeout) {
   options_.connection.send_timeout_ns = 5 * kSecond;
   network_.send_buffer_bytes = network_.receive_buffer_bytes = 16 << 10;
