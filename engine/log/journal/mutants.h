@@ -1,61 +1,33 @@
-// Faults that are built in on purpose (--define=journal_mutant=NAME), one at a time, to prove that
-// the tests catch them: tests/engine/log/journal. All false in every other build.
+// Faults that are built in on purpose, one at a time, to prove that the tests catch them: in the
+// library `mutants`, which only tests/engine/log/journal:mutants_test links, the environment's
+// JOURNAL_MUTANT names one. In every other build all are false, and cost nothing.
 #pragma once
+
+#ifdef RT_JOURNAL_MUTANTS
+#include <cstdlib>
+#include <cstring>
+#endif
 
 namespace ringtail::log {
 
-#ifdef RT_MUTANT_ack_before_frame
-inline constexpr bool kMutantAckBeforeFrame = true;
+#ifdef RT_JOURNAL_MUTANTS
+#define RT_JOURNAL_MUTANT(constant, name)                                  \
+  inline const bool constant = std::getenv("JOURNAL_MUTANT") != nullptr && \
+                               std::strcmp(std::getenv("JOURNAL_MUTANT"), name) == 0
 #else
-inline constexpr bool kMutantAckBeforeFrame = false;
+#define RT_JOURNAL_MUTANT(constant, name) inline constexpr bool constant = false
 #endif
 
-#ifdef RT_MUTANT_ignore_run
-inline constexpr bool kMutantIgnoreRun = true;
-#else
-inline constexpr bool kMutantIgnoreRun = false;
-#endif
+RT_JOURNAL_MUTANT(kMutantAckBeforeFrame, "ack_before_frame");
+RT_JOURNAL_MUTANT(kMutantIgnoreRun, "ignore_run");
+RT_JOURNAL_MUTANT(kMutantIgnoreFileNumber, "ignore_file_number");
+RT_JOURNAL_MUTANT(kMutantDurableSeqZero, "durable_seq_zero");
+RT_JOURNAL_MUTANT(kMutantFreeBeforeCheckpoint, "free_before_checkpoint");
+RT_JOURNAL_MUTANT(kMutantPublishAfterTruncation, "publish_after_truncation");
+RT_JOURNAL_MUTANT(kMutantRetryFailedSync, "retry_failed_sync");
+RT_JOURNAL_MUTANT(kMutantNoFlushAfterSyncfs, "no_flush_after_syncfs");
+RT_JOURNAL_MUTANT(kMutantTailFromOnePartition, "tail_from_one_partition");
 
-#ifdef RT_MUTANT_ignore_file_number
-inline constexpr bool kMutantIgnoreFileNumber = true;
-#else
-inline constexpr bool kMutantIgnoreFileNumber = false;
-#endif
-
-#ifdef RT_MUTANT_durable_seq_zero
-inline constexpr bool kMutantDurableSeqZero = true;
-#else
-inline constexpr bool kMutantDurableSeqZero = false;
-#endif
-
-#ifdef RT_MUTANT_free_before_checkpoint
-inline constexpr bool kMutantFreeBeforeCheckpoint = true;
-#else
-inline constexpr bool kMutantFreeBeforeCheckpoint = false;
-#endif
-
-#ifdef RT_MUTANT_publish_after_truncation
-inline constexpr bool kMutantPublishAfterTruncation = true;
-#else
-inline constexpr bool kMutantPublishAfterTruncation = false;
-#endif
-
-#ifdef RT_MUTANT_retry_failed_sync
-inline constexpr bool kMutantRetryFailedSync = true;
-#else
-inline constexpr bool kMutantRetryFailedSync = false;
-#endif
-
-#ifdef RT_MUTANT_no_flush_after_syncfs
-inline constexpr bool kMutantNoFlushAfterSyncfs = true;
-#else
-inline constexpr bool kMutantNoFlushAfterSyncfs = false;
-#endif
-
-#ifdef RT_MUTANT_tail_from_one_partition
-inline constexpr bool kMutantTailFromOnePartition = true;
-#else
-inline constexpr bool kMutantTailFromOnePartition = false;
-#endif
+#undef RT_JOURNAL_MUTANT
 
 }  // namespace ringtail::log
