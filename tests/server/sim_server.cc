@@ -51,6 +51,10 @@ SimServer::~SimServer() {
 }
 
 void SimServer::End() {
+  for (uint32_t core = 0; core < options_.cores; ++core) {
+    // A real core would have blocked, with everybody on it.
+    RT_CHECK(sim_->io(core).cold_touches() == 0);
+  }
   // The cores' tasks refer to the servers, and the servers' members to the cores' buffers.
   if (sim_->alive()) sim_->Kill();
   for (uint32_t core = 0; core < options_.cores; ++core) sim_->core(core).DropTasks();

@@ -80,7 +80,7 @@ class Simulation {
 
   void Trouble() {
     const int victim = clients_[world_.rng().Below(clients_.size())]->process();
-    switch (world_.rng().Below(9)) {
+    switch (world_.rng().Below(10)) {
       case 0:
         world_.network().Reset(victim);
         return;
@@ -124,6 +124,9 @@ class Simulation {
                              .skip = world_.rng().Below(20),
                              .count = 3,
                              .delay_ns = 50 * base::kNanosPerMilli});
+        return;
+      case 8:
+        world_.disk().MakeCold("/data");
         return;
       default:
         return;
