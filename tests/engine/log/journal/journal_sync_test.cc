@@ -370,6 +370,67 @@ TEST(JournalSyncTest, MarkIsTheEndBelowTheFirstOpThatIsNotDone) {
   EXPECT_EQ(mark.end, (LogEnd{3, 0, 200}));
 }
 
+// No space for the segment half: the op counts for nothing, the TRUNCATE behind it is in order.
+TEST(JournalSyncTest, AbandonedOpMovesNoEnd) {
+  Bench bench(1, 1);
+  bench.Append(0, 100);
+  bench.world.RunFor(kMilli);
+  JournalPartition& partition = bench.logs[0]->partition();
+  const task::Scheduler::Scope scope(bench.node->scheduler());
+  const auto stage = [&](EntryType type, uint64_t offset, uint32_t position, size_t bytes) {
+    EntryHeader entry = {.type = static_cast<uint8_t>(type),
+                         .base_offset = offset,
+                         .end_offset = offset + (bytes > 0 ? 1 : 0),
+                         .position = position};
+    return partition.Stage(entry, base::AsBytes(std::string(bytes, 'x')));
+  };
+  const auto failed = stage(EntryType::kAppend, 1, 100, 50);
+  partition.Abandoned(failed.op);
+  bench.world.RunFor(kMilli);
+  EXPECT_EQ(partition.pending_ops(), 0u);
+  EXPECT_EQ(partition.durable_end(), (LogEnd{1, 0, 100}));
+  EXPECT_EQ(bench.logs[0]->acked.size(), 1u);
+  const auto cut = stage(EntryType::kTruncate, 1, 100, 0);
+  const auto next = stage(EntryType::kAppend, 1, 100, 70);
+  partition.Applied(next.op);
+  bench.world.RunFor(kMilli);
+  EXPECT_EQ(partition.pending_ops(), 2u);  // in order: the cut has not been made yet
+  EXPECT_EQ(partition.Take().seq, cut.seq - 1);
+  partition.Applied(cut.op);
+  EXPECT_EQ(partition.durable_end(), (LogEnd{2, 0, 170}));
+}
+
+TEST(JournalSyncTest, MarksOfEachEntryTypeReachTheRecord) {
+  Bench bench(1, 1);
+  bench.Append(0, 100);
+  bench.world.RunFor(kMilli);
+  JournalPartition& partition = bench.logs[0]->partition();
+  const auto apply = [&](EntryHeader entry, EntryType type) {
+    const task::Scheduler::Scope scope(bench.node->scheduler());
+    entry.type = static_cast<uint8_t>(type);
+    const auto staged = partition.Stage(entry, {});
+    ASSERT_TRUE(staged.ok());
+    partition.Applied(staged.op);
+  };
+  apply({.leader_epoch = 9, .base_offset = 1}, EntryType::kEpoch);
+  apply({.base_offset = 1}, EntryType::kTrim);
+  apply({.flags = kInPlacePageCache, .end_offset = 40, .segment_base = 30, .position = 100},
+        EntryType::kInPlace);
+  bench.world.RunFor(20'000 * kMilli);
+  auto checkpoint = bench.Newest();
+  ASSERT_TRUE(checkpoint.has_value() && checkpoint->records.size() == 1);
+  const CheckpointRecord record = checkpoint->records[0];
+  EXPECT_EQ(record.leader_epoch, 9u);
+  EXPECT_EQ(record.log_start, 1u);
+  EXPECT_EQ(record.flags, kRecordPageCache);
+  EXPECT_EQ(record.offset, 40u);
+  EXPECT_EQ(record.segment_base, 30u);
+  apply({}, EntryType::kDrop);
+  bench.world.RunFor(20'000 * kMilli);
+  EXPECT_TRUE(partition.dropped());
+  EXPECT_TRUE(bench.Newest()->records.empty());
+}
+
 // Random appends and truncations, laps, slow and failing syncs, then a power cut at a random write
 // or sync; everything acknowledged must be found.
 TEST(JournalSyncTest, RandomOperationsAndPowerCuts) {
