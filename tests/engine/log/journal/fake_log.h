@@ -26,10 +26,12 @@ class FakeLog : public JournaledLog {
     std::string bytes;
   };
 
-  FakeLog(io::Backend& io, Journal& journal, JournalSync& sync, uint32_t number)
+  FakeLog(io::Backend& io, Journal& journal, JournalSync& sync, uint32_t number,
+          std::string directory = "/data")
       : io_(io),
         journal_(journal),
-        path_(absl::StrCat("/data/t-", number, ".log")),
+        directory_(directory),
+        path_(absl::StrCat(directory, "/t-", number, ".log")),
         partition_(std::make_unique<JournalPartition>(journal, *this, topic(), number)) {
     sync.Add(partition_.get());
   }
@@ -41,8 +43,10 @@ class FakeLog : public JournaledLog {
 
   task::Task<void> Open() {
     fd_ = *co_await io::OpenFile(io_, path_, O_RDWR | O_CREAT, 0644);
-    RT_CHECK((co_await io::SyncDirectory(io_, "/data")).ok());
+    RT_CHECK((co_await io::SyncDirectory(io_, directory_)).ok());
   }
+
+  task::Task<void> Shut() { co_await io::CloseFile(io_, fd_); }
 
   // One append: the entry is staged and the segment written, neither waits for the other. False:
   // refused.
@@ -154,6 +158,7 @@ class FakeLog : public JournaledLog {
 
   io::Backend& io_;
   Journal& journal_;
+  std::string directory_;
   std::string path_;
   int fd_ = -1;
   std::unique_ptr<JournalPartition> partition_;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/log/journal/mutants.h"
+#include "tests/engine/io/test_loop.h"
 #include "tests/engine/log/journal/fake_log.h"
 #include "tests/engine/log/journal/journal_fixture.h"
 #include "tests/sim/node.h"
@@ -476,6 +477,49 @@ TEST(JournalSyncTest, RandomOperationsAndPowerCuts) {
     bench.world.PowerCut(policies[seed % 5]);
     bench.ExpectAckedSurvive();
   });
+}
+
+task::Task<void> RunOnTheRealKernel(io::Backend& io, std::string directory) {
+  JournalOptions options;
+  options.directory = directory + "/core-0000";
+  options.dir_id = TestId(9);
+  options.file_bytes = 2 << 20;
+  options.bytes_max = 8 << 20;
+  auto opened = co_await Journal::Open(io, options);
+  EXPECT_TRUE(opened.ok()) << opened.status();
+  if (!opened.ok()) co_return;
+  Journal& journal = **opened;
+  CheckpointWriter checkpoints(io, options.directory);
+  JournalSync sync(io, journal, checkpoints, nullptr, {.sync_path = directory + "/sync"});
+  std::vector<std::unique_ptr<FakeLog>> logs;
+  for (uint32_t i = 0; i < 4; ++i) {
+    logs.push_back(std::make_unique<FakeLog>(io, journal, sync, i, directory));
+    co_await logs.back()->Open();
+  }
+  for (int round = 0; round < 120; ++round) {
+    for (auto& log : logs) EXPECT_TRUE(co_await log->Append(40'000));
+  }
+  EXPECT_TRUE((co_await journal.WaitDurable(journal.next_seq() - 1)).ok());
+  co_await sync.Stop();
+  EXPECT_TRUE((co_await sync.SyncAll()).ok());
+  co_await journal.Stop();
+  EXPECT_GT(journal.metrics().rotations, 6u);
+  const auto read =
+      co_await ReadCheckpointSlot(io, options.directory, (checkpoints.durable_number() + 1) % 2);
+  EXPECT_TRUE(read.ok()) << read.status();
+  if (!read.ok()) co_return;
+  EXPECT_EQ(read->header.number, checkpoints.durable_number());
+  EXPECT_EQ(read->records.size(), 4u);
+  for (const CheckpointRecord& record : read->records) EXPECT_EQ(record.offset, 120u);
+  for (auto& log : logs) {
+    EXPECT_EQ(log->acked.size(), 120u);
+    co_await log->Shut();
+  }
+}
+
+TEST(JournalSyncRing, OnTheRealKernel) {
+  io::TestLoop loop;
+  loop.Run(RunOnTheRealKernel(loop.backend(), io::MakeTestDirectory()));
 }
 
 }  // namespace
