@@ -141,6 +141,10 @@ class Journal {
   const absl::Status& status() const { return status_; }  // why it is closed
   uint64_t durable_seq() const { return durable_seq_; }
   uint64_t next_seq() const { return next_seq_; }
+  // Durable up to here: all that was staged so far is.
+  uint64_t staged_seq() const {
+    return filling_ != nullptr && !filling_->builder.empty() ? next_seq_ : next_seq_ - 1;
+  }
   uint32_t head_file() const { return head_ == nullptr ? 0 : head_->number; }
   // The first frame in a file that is HEAD or LIVE.
   uint64_t first_seq_of(uint32_t file_number) const;

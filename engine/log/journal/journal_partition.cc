@@ -20,6 +20,13 @@ LogEnd EndAfter(const EntryHeader& entry) {
   return end;
 }
 
+// J6: an APPEND goes on where the log ends, or opens a segment at or behind it.
+bool Continues(const EntryHeader& entry, const LogEnd& end) {
+  if (entry.base_offset < end.offset) return false;
+  return (entry.segment_base == end.segment_base && entry.position == end.position) ||
+         (entry.position == 0 && entry.segment_base == entry.base_offset);
+}
+
 }  // namespace
 
 JournalPartition::JournalPartition(Journal& journal, JournaledLog& log, base::Uuid topic_id,
@@ -35,7 +42,7 @@ void JournalPartition::SetBase(const Mark& base) {
   RT_CHECK(ops_.empty() && last_seq_ == 0);
   published_ = base;
   has_record_ = has_base_ = true;
-  done_end_ = end_before_frame_ = base.end;
+  done_end_ = end_before_frame_ = staged_end_ = base.end;
   log_start_ = base.log_start;
   leader_epoch_ = base.leader_epoch;
   page_cache_ = base.page_cache;
@@ -46,17 +53,19 @@ JournalPartition::Staged JournalPartition::Stage(EntryHeader entry, base::ByteVi
   entry.topic_id = topic_id_;
   entry.partition = partition_;
   entry.payload_bytes = static_cast<uint32_t>(payload.size());
+  const auto type = static_cast<EntryType>(entry.type);
+  RT_CHECK(type != EntryType::kAppend || !has_base_ || Continues(entry, staged_end_));  // J6
   const uint64_t op = first_op_ + ops_.size();
   const StageResult staged = journal_.Stage(entry, payload, this, op);
   if (!staged.ok()) return {staged.error, 0, 0};
   RT_CHECK(ops_.empty() || ops_.back().seq <= staged.seq);  // J2
   if (!has_base_) {  // empty, at any offset: it begins where its first entry does
     has_base_ = true;
-    const bool appends = static_cast<EntryType>(entry.type) == EntryType::kAppend;
-    done_end_ = {appends ? entry.base_offset : entry.end_offset, entry.segment_base,
-                 entry.position};
-    base_ = end_before_frame_ = done_end_;
+    done_end_ = {type == EntryType::kAppend ? entry.base_offset : entry.end_offset,
+                 entry.segment_base, entry.position};
+    base_ = end_before_frame_ = staged_end_ = done_end_;
   }
+  if (MovesEnd(type)) staged_end_ = EndAfter(entry);
   ops_.push_back({entry, staged.seq});
   return {StageError::kNone, staged.seq, op};
 }
@@ -153,6 +162,15 @@ JournalPartition::Mark JournalPartition::Take() const {
   mark.truncations = log_.truncation_count();
   mark.taken_at = task::Scheduler::Current().now();
   return mark;
+}
+
+void JournalPartition::SyncedTo(const LogEnd& end) {
+  RT_CHECK(page_cache_ && ops_.empty() && !poisoned_);
+  done_end_ = end_before_frame_ = staged_end_ = end;
+  if (published_.page_cache && published_.end != end) {
+    published_.end = end;
+    if (sync_ != nullptr) sync_->changed_ = true;
+  }
 }
 
 uint64_t JournalPartition::oldest_seq() const {

@@ -91,6 +91,10 @@ class JournalPartition : public JournalClient, public task::ListNode {
   // is staged before anything else.
   void Abandoned(uint64_t op);
 
+  // page_cache mode, no op pending: all below `end` has been synced (a sealed segment, flush.ms),
+  // so that the next checkpoint spares recovery the scan. It is in no entry.
+  void SyncedTo(const LogEnd& end);
+
   const LogEnd& durable_end() const { return done_end_; }
   size_t pending_ops() const { return ops_.size(); }
 
@@ -154,7 +158,8 @@ class JournalPartition : public JournalClient, public task::ListNode {
   std::deque<FileSpan> files_;  // with live entries
   uint64_t last_seq_ = 0;       // of the last placed entry
   base::Nanos live_since_ = 0;
-  LogEnd base_;  // where it began, if SetBase told nothing
+  LogEnd staged_end_;  // after all ops
+  LogEnd base_;        // where it began, if SetBase told nothing
   bool has_base_ = false;
   bool has_record_ = false;
   Mark published_;

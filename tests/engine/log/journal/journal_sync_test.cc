@@ -426,10 +426,33 @@ TEST(JournalSyncTest, MarksOfEachEntryTypeReachTheRecord) {
   EXPECT_EQ(record.flags, kRecordPageCache);
   EXPECT_EQ(record.offset, 40u);
   EXPECT_EQ(record.segment_base, 30u);
+  {
+    const task::Scheduler::Scope scope(bench.node->scheduler());
+    partition.SyncedTo({50, 30, 90});
+  }
+  ASSERT_TRUE(bench.node->Run(bench.sync->WriteCheckpoint()).ok());
+  EXPECT_EQ(bench.Newest()->records[0].position, 90u);
+  EXPECT_EQ(bench.Newest()->records[0].sync_seq, record.sync_seq);
   apply({}, EntryType::kDrop);
   bench.world.RunFor(20'000 * kMilli);
   EXPECT_TRUE(partition.dropped());
   EXPECT_TRUE(bench.Newest()->records.empty());
+}
+
+TEST(JournalSyncDeathTest, EntryThatDoesNotContinueTheLog) {
+  Bench bench(1, 1);
+  bench.Append(0, 100);
+  bench.world.RunFor(kMilli);
+  const task::Scheduler::Scope scope(bench.node->scheduler());
+  JournalPartition& partition = bench.logs[0]->partition();
+  EntryHeader entry = {.type = static_cast<uint8_t>(EntryType::kAppend),
+                       .base_offset = 1,
+                       .end_offset = 2,
+                       .position = 150};
+  EXPECT_DEATH(partition.Stage(entry, base::AsBytes("x")), "Continues");
+  entry.position = 0;
+  entry.segment_base = 1;
+  EXPECT_TRUE(partition.Stage(entry, base::AsBytes("x")).ok());  // rolled
 }
 
 // Random appends and truncations, laps, slow and failing syncs, then a power cut at a random write
@@ -499,7 +522,7 @@ task::Task<void> RunOnTheRealKernel(io::Backend& io, std::string directory) {
   for (int round = 0; round < 120; ++round) {
     for (auto& log : logs) EXPECT_TRUE(co_await log->Append(40'000));
   }
-  EXPECT_TRUE((co_await journal.WaitDurable(journal.next_seq() - 1)).ok());
+  EXPECT_TRUE((co_await journal.WaitDurable(journal.staged_seq())).ok());
   co_await sync.Stop();
   EXPECT_TRUE((co_await sync.SyncAll()).ok());
   co_await journal.Stop();

@@ -555,7 +555,7 @@ TEST(JournalRing, OnTheRealKernel) {
         EXPECT_TRUE(co_await journal.WaitForRoom(payload.size() + 1, base::kNever));
       }
       if (token % 5 == 0) {
-        EXPECT_TRUE((co_await journal.WaitDurable(journal.next_seq() - 1)).ok());
+        EXPECT_TRUE((co_await journal.WaitDurable(journal.staged_seq())).ok());
       }
     }
     co_await journal.Stop();
