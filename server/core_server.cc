@@ -60,7 +60,7 @@ task::Task<void> CoreServer::AcceptLoop(ListeningSocket socket) {
       ++counters_.refused;
       RT_LOG_EVERY(10, kWarn,
                    "core {}: {} connections, a further one from {} is refused; see "
-                   "--connections_max",
+                   "--connections_max and the limit of descriptors (ulimit -n)",
                    core_.id().value(), connection_count_, core_.io().PeerName(fd));
       core_.io().CloseInline(fd);
       continue;

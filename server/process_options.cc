@@ -37,8 +37,8 @@ CoreServerOptions ToServerOptions(const Config& config, size_t cores, size_t des
   options.log.write_path = ToWritePath(config.write_path());
   // The rest is for connections, less what the broker needs for itself.
   const size_t sockets = descriptors - descriptors / kFilesShare;
-  const size_t connections =
-      sockets > 2 * kOwnDescriptors ? (sockets - kOwnDescriptors) / cores : 1;
+  const size_t own = std::min(kOwnDescriptors, sockets / 2);
+  const size_t connections = std::max<size_t>((sockets - own) / cores, 1);
   if (connections < options.connections_max) {
     RT_LOG(kInfo, "a core takes {} connections instead of {}: the limit of descriptors is {}",
            connections, options.connections_max, descriptors);

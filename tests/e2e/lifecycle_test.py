@@ -316,7 +316,7 @@ class DescriptorLimitTest(unittest.TestCase):
         with kafka_wire.Connection(broker.kafka_port()) as early:
             self.assertEqual(early.produce("t", 0, [b"before"]), (0, 0))
             crowd = [kafka_wire.Connection(broker.kafka_port()) for _ in range(100)]
-            harness.wait_for(lambda: "cannot accept connections" in broker.log(), "the log says so")
+            harness.wait_for(lambda: "is refused" in broker.log(), "the log says so")
             self.assertIn("ulimit -n", broker.log())
             self.assertEqual(early.produce("t", 0, [b"while"]), (0, 1))
             self.assertEqual(early.fetch("t", [(0, 0)])[0][:3], (0, 0, 2))
