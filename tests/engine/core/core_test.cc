@@ -206,8 +206,8 @@ TEST(Core, ALongTurnIsCountedAndReported) {
 
 // A task that never ends its work still lets messages and I/O through, by yielding.
 TEST(Core, ABusyTaskDoesNotShutOthersOut) {
+  std::atomic<bool> stop = false;  // outlives the cores, whose task reads it
   CoreThreads threads(2);
-  std::atomic<bool> stop = false;
   threads.Spawn(0, [&] {
     return [](std::atomic<bool>* stop) -> Task<void> {
       while (!*stop) co_await task::Yield();
