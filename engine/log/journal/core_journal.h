@@ -1,0 +1,68 @@
+// What the logs of one core share of durability: the journal, its checkpoints and reclaim, and the
+// bounds on appends that are synced in place (bypass). Made when recovery has switched the MANIFEST
+// to this run; destroyed after the core's logs. On its core.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/io/backend.h"
+#include "engine/log/journal/journal.h"
+#include "engine/log/journal/journal_checkpoint.h"
+#include "engine/log/journal/journal_sync.h"
+#include "engine/task/task.h"
+
+namespace ringtail::log {
+
+struct CoreJournalOptions {
+  JournalOptions journal;
+  JournalReclaimOptions reclaim;
+  size_t bypass_bytes = size_t{512} << 10;  // ops from here on are synced in place
+  size_t bypasses_max = 4;                  // at once; what is more is journaled as far as it fits
+  // From recovery.
+  uint32_t checkpoint_slot = 0;
+  uint64_t checkpoint_number = 1;
+  std::vector<CheckpointRecord> carried_records;
+  std::vector<HeldFile> carried_held;
+};
+
+class CoreJournal {
+ public:
+  // `group` may be null (no group syncs) and outlives it.
+  static task::Task<absl::StatusOr<std::unique_ptr<CoreJournal>>> Open(io::Backend& io,
+                                                                       FileSystemSync* group,
+                                                                       CoreJournalOptions options);
+  ~CoreJournal();  // closed, or the backend has dropped all operations
+  CoreJournal(const CoreJournal&) = delete;
+  CoreJournal& operator=(const CoreJournal&) = delete;
+
+  Journal& journal() { return *journal_; }
+  const Journal& journal() const { return *journal_; }
+  JournalSync& sync() { return *sync_; }
+  const JournalSync& sync() const { return *sync_; }
+
+  // From how many bytes on an op is synced in place: less when the journal is full.
+  size_t bypass_bytes() const { return sync_->bypass_bytes(options_.bypass_bytes); }
+  // A place among those that may sync in place at once; false: none is free.
+  bool TakeBypass();
+  void ReturnBypass() { --bypasses_; }
+
+  // Of a clean stop, when all logs are closed (but not yet destroyed): syncs what is not, writes
+  // the last checkpoint (tail = head), stops. Ok: the MANIFEST may say CLEAN for this core.
+  task::Task<absl::Status> Close();
+
+ private:
+  CoreJournal(io::Backend& io, CoreJournalOptions options);
+
+  CoreJournalOptions options_;
+  CheckpointWriter checkpoints_;
+  std::unique_ptr<Journal> journal_;
+  std::unique_ptr<JournalSync> sync_;
+  size_t bypasses_ = 0;
+};
+
+}  // namespace ringtail::log
