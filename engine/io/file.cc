@@ -175,6 +175,17 @@ task::Task<absl::Status> Allocate(Backend& backend, int fd, int64_t position, in
   co_return result < 0 ? ErrnoStatus(-result, "allocate", path) : absl::OkStatus();
 }
 
+task::Task<absl::Status> StartWriteback(Backend& backend, int fd, int64_t position, int64_t length,
+                                        std::string path) {
+  Op op;
+  op.code = OpCode::kWriteback;
+  op.fd = fd;
+  op.position = position;
+  op.length = length;
+  const int32_t result = co_await Run(backend, &op);
+  co_return result < 0 ? ErrnoStatus(-result, "write back", path) : absl::OkStatus();
+}
+
 task::Task<absl::Status> Unlink(Backend& backend, std::string path) {
   return RunPathOp(backend, OpCode::kUnlink, std::move(path), "unlink");
 }

@@ -32,6 +32,9 @@ task::Task<absl::Status> SyncFile(Backend& backend, int fd, std::string path);  
 task::Task<absl::Status> SyncDirectory(Backend& backend, std::string path);     // open, fsync
 task::Task<absl::Status> Allocate(Backend& backend, int fd, int64_t position, int64_t length,
                                   std::string path);
+// Of dirty pages; does not wait for the device.
+task::Task<absl::Status> StartWriteback(Backend& backend, int fd, int64_t position, int64_t length,
+                                        std::string path);
 task::Task<absl::Status> Unlink(Backend& backend, std::string path);
 task::Task<absl::Status> Rename(Backend& backend, std::string from, std::string to);
 // Existing directories are fine; parents must exist.

@@ -6,6 +6,7 @@
 #include "engine/base/check.h"
 #include "engine/base/result.h"
 #include "engine/io/file.h"
+#include "engine/log/journal/core_journal.h"
 #include "engine/log/log.h"
 
 namespace ringtail::log {
@@ -17,7 +18,12 @@ constexpr base::Nanos kAllocateRetry = 10 * base::kNanosPerSecond;
 }  // namespace
 
 task::Task<void> Log::WriteQueue() {
-  while (!queue_.empty()) {
+  while (true) {
+    if (MustSwitchMode()) {
+      co_await SwitchMode();
+      continue;
+    }
+    if (queue_.empty()) break;
     Segment& segment = *queue_.front().segment;
     FilePin pin = env_.files().TryPin(segment.file());
     if (!pin) {
@@ -29,27 +35,17 @@ task::Task<void> Log::WriteQueue() {
       }
       pin = *std::move(opened);
     }
-    int64_t bytes = 0;
-    const size_t entries = GatherWrite(&bytes);
-    const int64_t position = segment.written_bytes;
-    const base::Nanos started = env_.io().Now();
-    int64_t done;
-    if (env_.WriteInline(bytes)) {
-      done = WriteInline(pin.fd(), position);
-      env_.NoteInlineWrite(bytes, env_.io().Now() - started);
-      ++env_.counters().writes_inline;
-    } else {
-      done = co_await io::WriteFully(env_.io(), pin.fd(), vectors_.data(),
-                                     static_cast<int>(vectors_.size()), position, 0);
-      ++env_.counters().writes_ring;
+    if (Journaled()) {
+      co_await WriteJournaled(std::move(pin));
+      continue;
     }
-    env_.write_times().Add(env_.io().Now() - started);
+    int64_t bytes = 0;
+    const size_t entries = GatherWrite(env_.options().write_bytes_max, &bytes);
+    const int64_t done = co_await WriteGathered(pin, segment, bytes);
     if (done == bytes) {
       Written(entries, bytes);
     } else {
-      // A write that stops making progress without an error is as bad as one with EIO.
-      const int error = done < 0 ? static_cast<int>(-done) : EIO;
-      const absl::Status why = io::ErrnoStatus(error, "write", segment.file()->path());
+      const absl::Status why = WriteError(done, segment);
       WriteFailed(why, absl::IsResourceExhausted(why));
     }
   }
@@ -57,6 +53,30 @@ task::Task<void> Log::WriteQueue() {
   if (vectors_.capacity() > 64) vectors_.shrink_to_fit();
   writing_ = false;
   queue_drained_.NotifyAll();
+}
+
+// What is in vectors_, to the end of what the segment has. Returns the bytes, or -errno.
+task::Task<int64_t> Log::WriteGathered(const FilePin& pin, Segment& segment, int64_t bytes) {
+  const int64_t position = segment.written_bytes;
+  const base::Nanos started = env_.io().Now();
+  int64_t done;
+  if (env_.WriteInline(bytes)) {
+    done = WriteInline(pin.fd(), position);
+    env_.NoteInlineWrite(bytes, env_.io().Now() - started);
+    ++env_.counters().writes_inline;
+  } else {
+    done = co_await io::WriteFully(env_.io(), pin.fd(), vectors_.data(),
+                                   static_cast<int>(vectors_.size()), position, 0);
+    ++env_.counters().writes_ring;
+  }
+  env_.write_times().Add(env_.io().Now() - started);
+  co_return done;
+}
+
+// A write that stops making progress without an error is as bad as one with EIO.
+absl::Status Log::WriteError(int64_t done, const Segment& segment) {
+  const int error = done < 0 ? static_cast<int>(-done) : EIO;
+  return io::ErrnoStatus(error, "write", segment.file()->path());
 }
 
 task::Task<absl::StatusOr<FilePin>> Log::PinForWriting(Segment& segment) {
@@ -70,14 +90,14 @@ task::Task<absl::StatusOr<FilePin>> Log::PinForWriting(Segment& segment) {
 }
 
 // What is queued for one segment, up to the bounds of one write; at least one entry.
-size_t Log::GatherWrite(int64_t* bytes) {
+size_t Log::GatherWrite(int64_t bytes_max, int64_t* bytes) {
   vectors_.clear();
   *bytes = 0;
   for (const Queued& queued : queue_) {
     const int64_t more = static_cast<int64_t>(queued.bytes.size());
     if (!vectors_.empty() &&
         (queued.segment != queue_.front().segment || vectors_.size() == IOV_MAX ||
-         *bytes + more > env_.options().write_bytes_max)) {
+         *bytes + more > bytes_max)) {
       break;
     }
     vectors_.push_back({const_cast<uint8_t*>(queued.bytes.data()), queued.bytes.size()});
@@ -112,22 +132,23 @@ void Log::Written(size_t entries, int64_t bytes) {
   Segment& segment = *queue_.front().segment;
   segment.written_bytes += bytes;
   segment.dirty = true;
+  unsynced_bytes_ += bytes;
   written_end_ = queue_[entries - 1].end;
+  if (!Journaled()) durable_end_ = written_end_;
   queue_.erase(queue_.begin(), queue_.begin() + static_cast<ptrdiff_t>(entries));
   queued_bytes_ -= bytes;
-  write_status_ = absl::OkStatus();
+  if (!poisoned_) write_status_ = absl::OkStatus();
   rate_bytes_ += bytes;
   MaybeAllocate(segment);
   if (!background_ && HasBackgroundWork()) StartBackground();
   WakeWaiters();
   observer_.OnWritten(written_end_);
+  if (!Journaled()) observer_.OnDurable(durable_end_);
 }
 
 // Everything that is queued fails, what was being written included: the log ends where it was
-// written to. What the failed write left in the file is cut, so that it can't come back after a
-// crash.
-void Log::WriteFailed(const absl::Status& why, bool transient) {
-  ++env_.counters().write_failures;
+// written to.
+void Log::FailQueue(const absl::Status& why) {
   Segment& segment = *queue_.front().segment;
   segment.PutBack(queue_.front().before, written_end_);
   while (active().base() > segment.base()) segments_.pop_back();
@@ -137,7 +158,16 @@ void Log::WriteFailed(const absl::Status& why, bool transient) {
   log_end_ = written_end_;
   append_positions_.ForgetFrom(written_end_);
   if (epochs_.TruncateFromEnd(written_end_)) epochs_dirty_ = true;
-  if (const FilePin pin = env_.files().TryPin(segment.file()); pin) {
+  FailFrom(written_end_, why);
+  observer_.OnRolledBack(written_end_, why);
+}
+
+// What the failed write left in the file is cut, so that it can't come back after a crash. With the
+// journal it may come back, as its entry may be durable, and the next op overwrites it.
+void Log::WriteFailed(const absl::Status& why, bool transient) {
+  ++env_.counters().write_failures;
+  Segment& segment = *queue_.front().segment;
+  if (const FilePin pin = env_.files().TryPin(segment.file()); pin && !Journaled()) {
     const int error = env_.io().Truncate(pin.fd(), segment.written_bytes);
     segment.allocated_bytes = segment.written_bytes;
     if (error != 0) {
@@ -149,14 +179,18 @@ void Log::WriteFailed(const absl::Status& why, bool transient) {
     write_status_ = why;
     space_checked_ = task::Scheduler::Current().now();
   }
-  FailFrom(written_end_, why);
-  observer_.OnRolledBack(written_end_, why);
+  FailQueue(why);
 }
 
+// No appends until the log is opened anew; what is written but not durable will not be.
 void Log::Poison(const absl::Status& why) {
   if (poisoned_) return;
   poisoned_ = true;
   write_status_ = why;
+  if (journal_ == nullptr) return;
+  env_.journal()->sync().Poison(journal_.get(), why);
+  if (durable_end_ < written_end_) FailFrom(durable_end_, why);
+  ops_changed_.NotifyAll();
 }
 
 // Steps follow what the log wrote in the last second or two, so that an idle one has none.

@@ -39,9 +39,16 @@ void Log::AddSegment(base::Offset base) {
   segments_.back()->created_ms = env_.io().WallMillis();
 }
 
+void Log::SetConfig(const LogConfig& config) {
+  config_ = config;
+  if (MustSwitchMode() && !cutting_) StartWriter();
+}
+
 AppendError Log::WhyRefused(int64_t bytes) {
   if (closed_ || cutting_) return AppendError::kClosed;
   if (poisoned_) return AppendError::kPoisoned;
+  const bool journaled = Journaled() || config_.durability == Durability::kJournal;
+  if (journaled && JournalClosed()) return AppendError::kJournalClosed;
   // While an append that tries whether there is space again is on its way, others may join it.
   if (write_status_.ok() || !queue_.empty()) return AppendError::kNone;
   const base::Nanos now = task::Scheduler::Current().now();
@@ -180,25 +187,42 @@ void Log::Enqueue(base::ByteView batches, AppendResult& result) {
   queued_bytes_ += bytes;
   env_.counters().appends += 1;
   env_.counters().append_bytes += static_cast<uint64_t>(bytes);
+  StartWriter();
+}
+
+void Log::StartWriter() {
   if (writing_) return;
   writing_ = true;
   task::Spawn("log writer", WriteQueue());
 }
 
 task::Task<absl::Status> Log::WaitWritten(AppendResult append, base::Nanos deadline) {
+  return WaitFor(append, /*durable=*/false, deadline);
+}
+
+task::Task<absl::Status> Log::WaitDurable(AppendResult append, base::Nanos deadline) {
+  return WaitFor(append, /*durable=*/true, deadline);
+}
+
+task::Task<absl::Status> Log::WaitFor(AppendResult append, bool durable, base::Nanos deadline) {
+  const base::Offset& reached = durable ? durable_end_ : written_end_;
   while (true) {
     absl::Status failure = FailureOf(append);
     if (!failure.ok()) co_return failure;
-    if (append.end_offset <= written_end_) co_return absl::OkStatus();
-    if (append.generation != generation_) {
+    if (append.end_offset <= reached) co_return absl::OkStatus();
+    if (durable && append.end_offset <= written_end_ && (poisoned_ || journal_failed_)) {
+      co_return absl::DataLossError(name_.ToString() + ": written, but will not be durable");
+    }
+    if (append.generation != generation_ && append.end_offset > written_end_) {
       // Written before log_end fell back, and log_end has not passed it again: truncated.
       co_return absl::AbortedError(name_.ToString() + ": truncated");
     }
     Waiter waiter;
     waiter.end = append.end_offset;
+    waiter.durable = durable;
     waiters_.PushBack(waiter);
     const bool notified = co_await waiter.changed.WaitUntil(deadline);
-    if (!notified && append.end_offset > written_end_ && FailureOf(append).ok()) {
+    if (!notified && append.end_offset > reached && FailureOf(append).ok()) {
       co_return absl::DeadlineExceededError(name_.ToString() + ": not written yet");
     }
   }
@@ -206,7 +230,7 @@ task::Task<absl::Status> Log::WaitWritten(AppendResult append, base::Nanos deadl
 
 void Log::WakeWaiters() {
   waiters_.ForEach([this](Waiter& waiter) {
-    if (waiter.end > written_end_) return;
+    if (waiter.end > (waiter.durable ? durable_end_ : written_end_)) return;
     waiter.Unlink();
     waiter.changed.NotifyAll();
   });

@@ -1,24 +1,34 @@
 // One partition's log: the segments in a directory `<data>/<topic>-<partition>`, in Kafka's formats
 // (FORMAT.md). It belongs to one core; everything here is called on that core.
 //
-// Three ends, log_start <= written_end <= log_end:
+// Four ends, log_start <= durable_end <= written_end <= log_end:
 //   log_start    the first offset that may be read
-//   written_end  all below is in the page cache of its segment: what may be read
+//   durable_end  all below is in the journal, too, where the log's durability asks for it (else it
+//                is written_end): what may be acknowledged
+//   written_end  all below is in the page cache of its segment: what can be read
 //   log_end      the next offset to assign; what lies between is queued or being written
 //
 // Append* assigns and queues at once. A writer task writes what is queued, one write in flight at a
 // time, all that came meanwhile joining the next vectored write, straight from the caller's bytes:
 // they must stay where they are until written_end() has passed them or their append has failed.
 //
+// Durability (LogConfig): with kJournal each write is an op with two halves, the segment write and
+// an entry in the core's journal, which go out in the same turn; the op is durable when both are
+// done, here and in all ops before it. Large ops are synced in place instead (bypass). Another
+// durability takes effect between two writes.
+//
 // Failed writes. No space: the whole queue fails, log_end falls back to written_end, and appends
 // are refused (kNoSpace) until the file system has space again. Anything else: the log is poisoned,
-// no appends (kPoisoned) until it is opened anew; reads go on in both cases.
+// no appends (kPoisoned) until it is opened anew. A journal that closed refuses appends to all
+// kJournal logs of its core (kJournalClosed). Reads go on in all cases; what was written but is not
+// durable then is never acknowledged.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,6 +40,7 @@
 #include "engine/base/types.h"
 #include "engine/log/batch.h"
 #include "engine/log/epoch_cache.h"
+#include "engine/log/journal/journal_partition.h"
 #include "engine/log/log_environment.h"
 #include "engine/log/log_observer.h"
 #include "engine/log/log_options.h"
@@ -54,7 +65,8 @@ enum class AppendError : uint8_t {
   kNone,
   kNoSpace,     // the file system is full: KAFKA_STORAGE_ERROR, retriable
   kPoisoned,    // a write or sync failed: KAFKA_STORAGE_ERROR until the log is opened anew
-  kClosed,      // being closed or truncated: NOT_LEADER_OR_FOLLOWER
+  kJournalClosed,  // the core's journal failed: KAFKA_STORAGE_ERROR until a restart
+  kClosed,         // being closed or truncated: NOT_LEADER_OR_FOLLOWER
   kBadBatches,  // not whole batches, or larger than a segment may be
   // More offsets than a segment can index; AppendVerbatim: does not start at or after log_end, or
   // runs backwards.
@@ -72,6 +84,20 @@ struct AppendResult {
   bool ok() const { return error == AppendError::kNone; }
 };
 
+struct RecoveredLog {
+  // Proven: the log ends at `end` and so do its files: nothing is cut at open, and what cannot be
+  // read below is damage (DataLoss). Else: scanned on from there, cut at the first bad batch.
+  bool proven = false;
+  LogEnd end;
+  // Indexes and epochs of segments that end at or below this are as they were saved; from the
+  // segment that starts here on they are made again from the batches.
+  base::Offset rebuild_from;
+  base::Offset log_start;
+  bool page_cache = false;  // the mode it was in
+  // Not empty: damaged. Opens for reading up to `end`, appends are refused with this.
+  std::string closed_reason;
+};
+
 struct OpenOptions {
   // The data directory was closed cleanly (see data_directory.h): sizes and indexes are trusted.
   bool clean = false;
@@ -79,6 +105,10 @@ struct OpenOptions {
   base::Offset recovery_point;
   // From log-start-offset-checkpoint.
   base::Offset log_start;
+  // What the journal names the log by; counts where the core has one.
+  base::Uuid topic_id;
+  // What recovery of the journals has found; replaces recovery_point and log_start.
+  std::optional<RecoveredLog> recovered;
 };
 
 struct RecoveryInfo {
@@ -95,7 +125,7 @@ struct TimestampOffset {
   int32_t leader_epoch = -1;
 };
 
-class Log {
+class Log : private JournaledLog {
  public:
   // Makes the directory and an empty log that starts at offset 0. AlreadyExists.
   // `env` and `observer` outlive the log.
@@ -107,16 +137,18 @@ class Log {
   static task::Task<absl::StatusOr<std::unique_ptr<Log>>> Open(
       LogEnvironment& env, LogObserver& observer, std::string directory, LogConfig config,
       TopicPartition name, OpenOptions options, RecoveryInfo* info);
-  ~Log();  // closed, or the backend has dropped all operations
+  ~Log() override;  // closed, or the backend has dropped all operations
   Log(const Log&) = delete;
   Log& operator=(const Log&) = delete;
 
   const TopicPartition& name() const { return name_; }
   const std::string& directory() const { return directory_; }
   const LogConfig& config() const { return config_; }
-  void SetConfig(const LogConfig& config) { config_ = config; }
+  // Another durability takes effect behind what is queued now.
+  void SetConfig(const LogConfig& config);
 
   base::Offset log_start() const { return log_start_; }
+  base::Offset durable_end() const { return durable_end_; }
   base::Offset written_end() const { return written_end_; }
   base::Offset log_end() const { return log_end_; }
   // Everything below was synced to the device.
@@ -124,6 +156,8 @@ class Log {
   // Segments that end at or below it were closed and synced with their indexes: what
   // OpenOptions::recovery_point takes after a crash.
   base::Offset recovery_point() const { return recovery_point_; }
+  // What is not durable by now will not be: poisoned, or the journal failed.
+  bool failed() const { return poisoned_ || (journal_failed_ && Journaled()); }
   // Ok, or why appends are refused.
   const absl::Status& write_status() const { return write_status_; }
   // Bytes of batches in all segments, preallocated space not counted.
@@ -140,6 +174,8 @@ class Log {
   // Ends when the append is written. ResourceExhausted or DataLoss: its write failed. Aborted: the
   // log was truncated below it or closed. DeadlineExceeded: it may still be written later.
   task::Task<absl::Status> WaitWritten(AppendResult append, base::Nanos deadline);
+  // The same, until it is durable, too. After an error it may or may not be there after a restart.
+  task::Task<absl::Status> WaitDurable(AppendResult append, base::Nanos deadline);
 
   // --- Read.
   // Batches from the one that holds `from` on: whole ones, below `upper_bound` (at most written_end
@@ -161,14 +197,17 @@ class Log {
   task::Task<absl::Status> Truncate(base::Offset end, base::Nanos deadline);
   // Removes everything and goes on at `start`.
   task::Task<absl::Status> TruncateFullyAndStartAt(base::Offset start, base::Nanos deadline);
-  // Reads below fail from now on. Does not go back, nor past written_end.
-  void AdvanceLogStart(base::Offset start);
+  // Moves log_start, durably: reads below fail from then on. Does not go back, nor past
+  // durable_end.
+  task::Task<absl::Status> Trim(base::Offset start);
   // Removes segments that lie wholly below log_start; never the last one. Returns how many.
   task::Task<absl::StatusOr<size_t>> RemoveSegmentsBelowStart();
   // What retention judges by, oldest first; max_timestamp_ms may have to be read.
   task::Task<absl::StatusOr<std::vector<SegmentInfo>>> Segments();
 
   // --- Durability and end.
+  // Makes it durable that `leader_epoch` begins here; before the first append of that epoch.
+  task::Task<absl::Status> BeginEpoch(int32_t leader_epoch);
   // Syncs what is written: moves synced_end, and recovery_point to the active segment's start.
   task::Task<absl::Status> Sync();
   // Ends the segment now, as when it is full. Nothing to do where it is empty.
@@ -178,7 +217,8 @@ class Log {
   // Waits for the write in flight, trims, writes indexes and snapshot, syncs. Appends are refused
   // from the call on. The log can still be read until it is destroyed.
   task::Task<absl::Status> Close();
-  // Close without any of the writing, then removes the directory's files and the directory.
+  // Close without any of the writing; deleted durably when it ends, though some of its files may
+  // be left in a directory "*-delete" after an error.
   task::Task<absl::Status> CloseAndRemove();
 
   // Reads producer snapshots and batches again, through the observer.
@@ -199,6 +239,7 @@ class Log {
   };
   struct Waiter : task::ListNode {
     base::Offset end;
+    bool durable = false;  // waits for durable_end, not for written_end
     bool done = false;
     task::WaitList changed;
   };
@@ -227,14 +268,19 @@ class Log {
   void WakeWaiters();
   void FailFrom(base::Offset end, const absl::Status& why);
   absl::Status FailureOf(const AppendResult& append) const;
+  task::Task<absl::Status> WaitFor(AppendResult append, bool durable, base::Nanos deadline);
 
   // appender.cc: the writer task.
   task::Task<void> WriteQueue();
   task::Task<absl::StatusOr<FilePin>> PinForWriting(Segment& segment);
-  size_t GatherWrite(int64_t* bytes);
+  size_t GatherWrite(int64_t bytes_max, int64_t* bytes);
+  task::Task<int64_t> WriteGathered(const FilePin& pin, Segment& segment, int64_t bytes);
+  static absl::Status WriteError(int64_t done, const Segment& segment);
+  void StartWriter();
   int64_t WriteInline(int fd, int64_t position);
   void Written(size_t entries, int64_t bytes);
   void WriteFailed(const absl::Status& why, bool transient);
+  void FailQueue(const absl::Status& why);
   void Poison(const absl::Status& why);
   void MaybeAllocate(Segment& segment);
   task::Task<void> AllocateAhead(Segment* segment, int64_t from, int64_t bytes);
@@ -255,6 +301,38 @@ class Log {
   task::Task<absl::Status> SyncWritten();
   task::Task<void> BackgroundDone();
 
+  // log_journal.cc: the log's side of the journal.
+  bool JournalClosed() const;
+  bool Journaled() const { return journal_ != nullptr && mode_ == Durability::kJournal; }
+  task::Task<absl::Status> Attach(OpenOptions options);
+  LogEnd WrittenPlace();
+  task::Task<JournalPartition::Staged> StageEntry(EntryHeader entry,
+                                                  std::span<const iovec> payload);
+  task::Task<absl::Status> StageDurably(EntryHeader entry, uint64_t* op);
+  task::Task<void> WriteJournaled(FilePin pin);
+  task::Task<void> WriteOp(FilePin pin, size_t entries, int64_t bytes);
+  task::Task<void> WriteInPlace(FilePin pin, size_t entries, int64_t bytes);
+  task::Task<absl::Status> StagePendingCut();
+  task::Task<absl::Status> OpsDone();
+  bool MustSwitchMode() const;
+  task::Task<void> SwitchMode();
+  task::Task<absl::Status> SyncFiles();
+  task::Task<absl::Status> WriteBackFiles();
+  void TellSynced(const Segment& segment);
+  task::Task<absl::Status> StageCut(LogEnd end, uint8_t flags, uint64_t* op);
+  task::Task<absl::Status> CutDone(uint64_t op);
+  task::Task<absl::Status> Drop();
+  void FailUndurable(const absl::Status& why);
+  void OnDurable(uint64_t op, const LogEnd& end) override;
+  void OnAbandoned(uint64_t op) override;
+  void OnJournalFailed(uint64_t op, const absl::Status& why) override;
+  task::Task<absl::Status> SyncInPlace() override;
+  task::Task<absl::Status> StartWriteback() override;
+  int64_t unsynced_bytes() const override { return unsynced_bytes_; }
+  uint64_t truncation_count() const override { return truncations_; }
+  void OnSynced(uint64_t seq, const LogEnd& end) override;
+  void OnPoisoned(const absl::Status& why) override;
+
   // log_read.cc
   size_t SegmentIndexFor(base::Offset offset) const;
   base::Offset SegmentEnd(size_t index) const;
@@ -270,8 +348,9 @@ class Log {
   void Include();
   task::Task<absl::Status> BeginCut(base::Offset end, base::Nanos deadline);
   void EndCut();
-  task::Task<absl::Status> CutAt(base::Offset end);
-  task::Task<absl::StatusOr<base::Offset>> CutSegment(Segment& segment, base::Offset end);
+  task::Task<absl::StatusOr<LogEnd>> PlaceOfCut(base::Offset end);
+  task::Task<absl::Status> CutAt(LogEnd end);
+  task::Task<absl::Status> CutSegment(Segment& segment, LogEnd end);
   task::Task<absl::Status> RemoveFiles(std::vector<std::unique_ptr<Segment>> segments);
   task::Task<absl::Status> RemoveSnapshotsPast(base::Offset end);
   void SetEnd(base::Offset end, const absl::Status& why);
@@ -293,6 +372,7 @@ class Log {
   LogPins pins_;
 
   base::Offset log_start_;
+  base::Offset durable_end_;
   base::Offset written_end_;
   base::Offset log_end_;
   base::Offset synced_end_;
@@ -315,6 +395,16 @@ class Log {
   size_t readers_ = 0;                  // tasks that hold segments across a suspension
   task::WaitList readers_changed_;
   base::Nanos space_checked_ = 0;
+
+  std::unique_ptr<JournalPartition> journal_;   // null: the core has none
+  Durability mode_ = Durability::kPageCache;    // in force; config_ has the one that is asked for
+  bool journal_failed_ = false;                 // it closed while ops were pending
+  bool cut_pending_ = false;                    // an abandoned entry: TRUNCATE before the next op
+  bool dropped_ = false;
+  bool read_only_ = false;  // opened although damaged: OpenOptions::recovered
+  uint64_t truncations_ = 0;
+  int64_t unsynced_bytes_ = 0;
+  task::WaitList ops_changed_;
 
   base::Nanos rate_since_ = 0;  // bytes written in this second and the last set the step
   int64_t rate_bytes_ = 0;

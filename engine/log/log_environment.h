@@ -26,6 +26,7 @@ struct LogCounters {
   uint64_t plans = 0;
   uint64_t plan_headers = 0;     // batch headers read to find where a plan starts or ends
   uint64_t plan_ring_reads = 0;  // reads of a plan that were not in the page cache
+  uint64_t bypasses = 0;     // writes that were synced in place, not journaled
   uint64_t truncations = 0;
   uint64_t segments_removed = 0;
 };
@@ -40,10 +41,16 @@ struct WriteTimes {
   void Add(base::Nanos took_ns);
 };
 
+class CoreJournal;
+
 class LogEnvironment {
  public:
   // `core` is null only in tests that run without one: pins must then be released on this thread.
   LogEnvironment(io::Backend& backend, const LogOptions& options, core::Core* core);
+  // Before any log is opened; outlives them. Null: no journal, all logs are kPageCache.
+  void set_journal(CoreJournal* journal) { journal_ = journal; }
+  CoreJournal* journal() const { return journal_; }
+
   LogEnvironment(const LogEnvironment&) = delete;
   LogEnvironment& operator=(const LogEnvironment&) = delete;
 
@@ -67,6 +74,7 @@ class LogEnvironment {
   WriteTimes write_times_;
   FileCache files_;
   PinTable pins_;
+  CoreJournal* journal_ = nullptr;
   base::Nanos slow_until_ = 0;  // an inline write was slow not long before
   base::Nanos pause_until_ = 0;
   base::Nanos pause_ns_ = 0;

@@ -17,6 +17,8 @@ class LogObserver {
 
   // All bytes of offsets below `end` are in their file's page cache. Reads may go up to it.
   virtual void OnWritten(base::Offset end) {}
+  // All below `end` is as durable as the log's mode asks: may be acknowledged and seen.
+  virtual void OnDurable(base::Offset end) {}
   // A write failed: the log ends at `end` again, and what was appended past it has failed.
   virtual void OnRolledBack(base::Offset end, const absl::Status& why) {}
   // A truncation to `end` waits for the pins of plans that reach past it: end those readers.

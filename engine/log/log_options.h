@@ -14,6 +14,12 @@ enum class WritePath : uint8_t {
   kInline,  // always pwritev on the core's own thread
 };
 
+// What an acknowledged append has gone through (journal.md §1).
+enum class Durability : uint8_t {
+  kPageCache,  // its segment write: survives the process, not the machine
+  kJournal,    // its segment write and its frame in the journal: survives a power cut
+};
+
 struct LogOptions {
   WritePath write_path = WritePath::kAuto;
   // kAuto: a write of up to this many bytes is made inline. Derived by perf/compare (append).
@@ -45,6 +51,8 @@ struct LogConfig {
   int64_t segment_ms = 7 * 24 * 3600 * 1000LL;  // segment.ms
   int64_t index_interval_bytes = 4096;          // index.interval.bytes
   int64_t index_bytes_max = 10 << 20;           // segment.index.bytes
+  // Counts where the core has a journal; without one all logs are kPageCache.
+  Durability durability = Durability::kPageCache;  // ringtail.durability
 };
 
 }  // namespace ringtail::log

@@ -47,11 +47,9 @@ task::Task<absl::StatusOr<std::unique_ptr<Log>>> Log::Create(LogEnvironment& env
   RT_CO_RETURN_IF_ERROR(co_await io::ReplaceFile(env.io(), directory + "/" + kPartitionMetadataFile,
                                                  EncodePartitionMetadata(topic_id)));
   // Nothing may be acknowledged in a directory that a power cut could take away.
-  const size_t slash = directory.rfind('/');
-  const std::string parent = slash == std::string::npos ? "." : directory.substr(0, slash + 1);
-  RT_CO_RETURN_IF_ERROR(co_await io::SyncDirectory(env.io(), parent));
+  RT_CO_RETURN_IF_ERROR(co_await io::SyncDirectory(env.io(), ParentOf(directory)));
   co_return co_await Open(env, observer, std::move(directory), config, std::move(name),
-                          OpenOptions{.clean = true}, nullptr);
+                          OpenOptions{.clean = true, .topic_id = topic_id}, nullptr);
 }
 
 task::Task<absl::StatusOr<std::unique_ptr<Log>>> Log::Open(LogEnvironment& env,
@@ -63,15 +61,16 @@ task::Task<absl::StatusOr<std::unique_ptr<Log>>> Log::Open(LogEnvironment& env,
   std::unique_ptr<Log> log(new Log(env, observer, std::move(directory), config, std::move(name)));
   Recovery recovery(*log, options, info != nullptr ? info : &unused);
   RT_CO_RETURN_IF_ERROR(co_await recovery.Run());
+  RT_CO_RETURN_IF_ERROR(co_await log->Attach(options));
   log->StartBackground();
   co_return log;
 }
 
 task::Task<absl::Status> Log::Recovery::Run() {
   RT_CO_RETURN_IF_ERROR(ListFiles());
-  RT_CO_RETURN_IF_ERROR(co_await RemoveDebris());
+  if (!ReadOnly()) RT_CO_RETURN_IF_ERROR(co_await RemoveDebris());
   RT_CO_RETURN_IF_ERROR(co_await LoadEpochs());
-  RT_CO_RETURN_IF_ERROR(co_await LoadSegments());
+  RT_CO_RETURN_IF_ERROR(IsProven() ? co_await LoadProven() : co_await LoadSegments());
   RT_CO_RETURN_IF_ERROR(co_await SetStart());
   RT_CO_RETURN_IF_ERROR(co_await log_.Replay());
   // What was cut must stay cut, whatever is appended before the next crash.
@@ -174,6 +173,99 @@ task::Task<absl::Status> Log::Recovery::LoadSegments() {
   co_return absl::OkStatus();
 }
 
+task::Task<absl::Status> Log::Recovery::LoadProven() {
+  const RecoveredLog& proven = *options_.recovered;
+  const base::Offset last_base(static_cast<int64_t>(proven.end.segment_base));
+  base::Offset end = bases_.empty() ? base::Offset(static_cast<int64_t>(proven.end.offset))
+                                    : *bases_.begin();
+  for (auto base = bases_.begin(); base != bases_.end(); ++base) {
+    const auto next = std::next(base);
+    const bool last = next == bases_.end() || *base >= last_base;
+    if (ReadOnly() && *base > last_base) break;
+    if (*base < end) {
+      co_return absl::DataLossError(absl::StrCat(log_.directory_, ": the segment ", base->value(),
+                                                 " begins below the end of the one before, ",
+                                                 end.value()));
+    }
+    log_.AddSegment(*base);
+    Segment& segment = log_.active();
+    segment.created = true;
+    const bool vouched = options_.clean || (!last && *next <= options_.recovery_point);
+    bool trusted = false;
+    if (vouched && !scan_all_ && !ReadOnly()) {
+      RT_CO_ASSIGN_OR_RETURN(trusted, co_await Trust(segment, last, &end));
+    }
+    if (!trusted) {
+      const int64_t limit = last ? int64_t{proven.end.position} : INT64_MAX;
+      const absl::Status walked = co_await Walk(segment, limit, &end);
+      if (!walked.ok() && !ReadOnly()) co_return walked;
+      if (!walked.ok()) break;
+    }
+    if (trusted && !last) end = *next;
+  }
+  if (log_.segments_.empty()) log_.AddSegment(end);
+  if (!ReadOnly()) RT_CO_RETURN_IF_ERROR(CheckProvenEnd(end));
+  log_.log_end_ = log_.written_end_ = end;
+  log_.recovery_point_ = options_.clean ? end : std::min(end, log_.active().base());
+  log_.synced_end_ = end;
+  co_return absl::OkStatus();
+}
+
+// The place was proven, the files were cut there: whatever else is found is damage.
+absl::Status Log::Recovery::CheckProvenEnd(base::Offset end) const {
+  const LogEnd& proven = options_.recovered->end;
+  const Segment& last = *log_.segments_.back();
+  const bool empty = bases_.empty() || last.totals.bytes == 0;
+  const bool placed = empty || (static_cast<uint64_t>(last.base().value()) == proven.segment_base &&
+                                last.totals.bytes == int64_t{proven.position});
+  // A log that starts past its end, as all of it was removed, goes on where it starts.
+  const bool ends = static_cast<uint64_t>(end.value()) == proven.offset ||
+                    (empty && static_cast<uint64_t>(end.value()) >= proven.offset);
+  if (placed && ends) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(
+      log_.directory_, ": the journal proves that it ends at offset ", proven.offset,
+      ", byte ", proven.position, " of segment ", proven.segment_base, "; found offset ",
+      end.value(), ", byte ", last.totals.bytes, " of segment ", last.base().value()));
+}
+
+task::Task<absl::Status> Log::Recovery::Walk(Segment& segment, int64_t end_position,
+                                             base::Offset* end) {
+  info_->scanned = true;
+  RT_CO_ASSIGN_OR_RETURN(const FilePin pin, co_await log_.env_.files().Pin(segment.file()));
+  RT_CO_ASSIGN_OR_RETURN(const io::FileInfo file, log_.env_.io().Stat(pin.fd()));
+  const int64_t bytes = std::min(end_position, file.size_bytes);
+  segment.index().Reset();
+  segment.time_index().Reset();
+  segment.max_loaded = true;
+  segment.totals = segment.EmptyTotals();
+  *end = segment.base();
+  HeaderReader reader(log_.env_, pin, bytes);
+  absl::Status status;
+  while (segment.totals.bytes < bytes) {
+    const int64_t position = segment.totals.bytes;
+    if (!reader.Try(position)) status = co_await reader.Load(position);
+    if (!status.ok()) break;
+    const BatchHeader& batch = reader.header();
+    if (batch.base_offset() < segment.totals.next_offset || batch.last_offset_delta() < 0 ||
+        position + static_cast<int64_t>(batch.size_bytes()) > bytes) {
+      status = absl::DataLossError(absl::StrCat(
+          segment.file()->path(), " at byte ", position, ": expected a batch from offset ",
+          segment.totals.next_offset.value(), " on that ends by byte ", bytes, ", found offset ",
+          batch.base_offset().value(), ", ", batch.size_bytes(), " bytes"));
+      break;
+    }
+    segment.NoteBatch(batch, log_.config_);
+    if (log_.epochs_.EpochAt(batch.base_offset()) != batch.leader_epoch() &&
+        log_.epochs_.Assign(batch.leader_epoch(), batch.base_offset())) {
+      log_.epochs_dirty_ = true;
+    }
+  }
+  segment.written_bytes = segment.totals.bytes;
+  segment.allocated_bytes = std::max(segment.written_bytes, file.size_bytes);
+  *end = segment.totals.next_offset;
+  co_return status;
+}
+
 task::Task<absl::StatusOr<bool>> Log::Recovery::Trust(Segment& segment, bool last,
                                                       base::Offset* end) {
   io::Backend& io = log_.env_.io();
@@ -223,6 +315,18 @@ task::Task<absl::Status> Log::Recovery::Scan(Segment& segment, base::Offset* end
   segment.written_bytes = segment.allocated_bytes = scan.valid_bytes;
   *end = scan.next_offset;
   if (scan.valid_bytes == scan.file_bytes) co_return absl::OkStatus();
+  if (options_.recovered.has_value()) {
+    // Below what was synced nothing is ever cut.
+    const LogEnd& synced = options_.recovered->end;
+    const auto base = static_cast<uint64_t>(segment.base().value());
+    if (base < synced.segment_base ? !scan.reason.empty()
+                                   : base == synced.segment_base &&
+                                         scan.valid_bytes < int64_t{synced.position}) {
+      co_return absl::DataLossError(absl::StrCat(
+          segment.file()->path(), " at ", scan.valid_bytes, ": damaged below the synced end, byte ",
+          synced.position, " of segment ", synced.segment_base, ": ", scan.reason));
+    }
+  }
   info_->bytes_cut += scan.file_bytes - scan.valid_bytes;
   // Zeros behind the last batch are what preallocation leaves, in a sealed segment too.
   if (!scan.reason.empty()) {

@@ -13,7 +13,11 @@ namespace ringtail::log {
 class Log::Recovery {
  public:
   Recovery(Log& log, const OpenOptions& options, RecoveryInfo* info)
-      : log_(log), options_(options), info_(info) {}
+      : log_(log), options_(options), info_(info) {
+    if (!options_.recovered.has_value()) return;
+    options_.recovery_point = options_.recovered->rebuild_from;
+    options_.log_start = options_.recovered->log_start;
+  }
 
   task::Task<absl::Status> Run();
 
@@ -22,6 +26,18 @@ class Log::Recovery {
   task::Task<absl::Status> RemoveDebris();
   task::Task<absl::Status> LoadSegments();
   // Takes sizes and indexes as they are. False: they do not fit each other.
+  // Opens what recovery of the journals proved: nothing is cut, what does not fit is damage.
+  task::Task<absl::Status> LoadProven();
+  // As far as headers follow each other, up to `end_position`, without CRCs; makes the indexes anew.
+  task::Task<absl::Status> Walk(Segment& segment, int64_t end_position, base::Offset* end);
+  absl::Status CheckProvenEnd(base::Offset end) const;
+  bool IsProven() const {
+    return options_.recovered.has_value() &&
+           (options_.recovered->proven || !options_.recovered->closed_reason.empty());
+  }
+  bool ReadOnly() const {
+    return options_.recovered.has_value() && !options_.recovered->closed_reason.empty();
+  }
   task::Task<absl::StatusOr<bool>> Trust(Segment& segment, bool last, base::Offset* end);
   task::Task<absl::Status> Scan(Segment& segment, base::Offset* end, bool* cut);
   task::Task<absl::Status> LoadEpochs();

@@ -99,6 +99,7 @@ task::Task<absl::Status> Log::SaveSealed() {
     segment.saved = true;
     recovery_point_ = std::max(recovery_point_, segments_[i + 1]->base());
     synced_end_ = std::max(synced_end_, recovery_point_);
+    TellSynced(segment);
   }
   co_return co_await WriteSnapshots(/*sync=*/false);
 }
@@ -186,20 +187,7 @@ task::Task<absl::Status> Log::SyncWritten() {
   RT_CO_RETURN_IF_ERROR(co_await SaveSealed());
   const base::Offset end = written_end_;
   const base::Offset sealed_end = std::min(active().base(), end);
-  for (size_t i = 0; i < segments_.size(); ++i) {
-    Segment& segment = *segments_[i];
-    if (!segment.dirty) continue;
-    RT_CO_ASSIGN_OR_RETURN(const FilePin pin, co_await env_.files().Pin(segment.file()));
-    segment.dirty = false;
-    const absl::Status synced = co_await io::SyncFile(env_.io(), pin.fd(), segment.file()->path());
-    if (!synced.ok()) {
-      segment.dirty = true;
-      Poison(synced);
-      co_return synced;
-    }
-  }
-  RT_CO_RETURN_IF_ERROR(co_await SyncNames());
-  RT_CO_RETURN_IF_ERROR(co_await SyncEpochs());
+  RT_CO_RETURN_IF_ERROR(co_await SyncFiles());
   synced_end_ = std::max(synced_end_, end);
   recovery_point_ = std::max(recovery_point_, sealed_end);
   co_return absl::OkStatus();
@@ -236,8 +224,10 @@ task::Task<absl::Status> Log::Close() {
   closed_ = true;
   co_await QueueDrained();
   co_await BackgroundDone();
+  if (read_only_) co_return absl::OkStatus();
+  absl::Status status = co_await OpsDone();
   co_await maintenance_.Lock();
-  absl::Status status = poisoned_ ? write_status_ : co_await SaveAll();
+  if (status.ok()) status = poisoned_ ? write_status_ : co_await SaveAll();
   maintenance_.Unlock();
   co_return status;
 }
@@ -264,7 +254,9 @@ task::Task<absl::Status> Log::CloseAndRemove() {
   co_await BackgroundDone();
   co_await maintenance_.Lock();
   const absl::Status status =
-      co_await io::RemoveDirectoryWithFiles(env_.io(), directory_, kPartitionMetadataFile);
+      journal_ != nullptr
+          ? co_await Drop()
+          : co_await io::RemoveDirectoryWithFiles(env_.io(), directory_, kPartitionMetadataFile);
   maintenance_.Unlock();
   co_return status;
 }

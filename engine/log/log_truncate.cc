@@ -53,7 +53,7 @@ void Log::EndCut() {
 }
 
 void Log::SetEnd(base::Offset end, const absl::Status& why) {
-  written_end_ = log_end_ = end;
+  durable_end_ = written_end_ = log_end_ = end;
   synced_end_ = std::min(synced_end_, end);
   recovery_point_ = std::min(recovery_point_, active().base());
   append_positions_.ForgetFrom(end);
@@ -67,24 +67,46 @@ task::Task<absl::Status> Log::Truncate(base::Offset end, base::Nanos deadline) {
   if (end >= log_end_) co_return absl::OkStatus();
   if (end < segments_.front()->base()) co_return co_await TruncateFullyAndStartAt(end, deadline);
   RT_CO_RETURN_IF_ERROR(co_await BeginCut(end, deadline));
-  absl::Status status = co_await CutAt(end);
+  const absl::StatusOr<LogEnd> place = co_await PlaceOfCut(end);
+  uint64_t op = 0;
+  absl::Status status = place.status();
+  if (status.ok()) status = co_await StageCut(*place, 0, &op);
+  if (!status.ok()) {
+    EndCut();  // nothing was changed
+    co_return status;
+  }
+  status = co_await CutAt(*place);
   if (status.ok()) status = co_await Replay();
   if (!status.ok()) Poison(status);
+  if (status.ok()) status = co_await CutDone(op);
   EndCut();
   StartBackground();
   co_return status;
 }
 
+// Where the log ends when it is cut at `end`: there, or before it if a batch reaches past it.
+task::Task<absl::StatusOr<LogEnd>> Log::PlaceOfCut(base::Offset end) {
+  size_t index = segments_.size() - 1;
+  while (index > 0 && segments_[index]->base() > end) --index;
+  Segment& segment = *segments_[index];
+  RT_CO_ASSIGN_OR_RETURN(const Located located, co_await LocateIn(segment, end));
+  const base::Offset cut = located.bytes > 0 ? std::min(end, located.base_offset) : end;
+  const int64_t bytes = located.bytes > 0 ? located.position : segment.written_bytes;
+  co_return LogEnd{static_cast<uint64_t>(cut.value()),
+                   static_cast<uint64_t>(segment.base().value()), static_cast<uint32_t>(bytes)};
+}
+
 // Later files go first, so that a crash in between leaves a log without a hole.
-task::Task<absl::Status> Log::CutAt(base::Offset end) {
+task::Task<absl::Status> Log::CutAt(LogEnd end) {
   ++env_.counters().truncations;
+  const base::Offset cut(static_cast<int64_t>(end.offset));
   std::vector<std::unique_ptr<Segment>> removed;
-  while (segments_.size() > 1 && active().base() > end) {
+  while (static_cast<uint64_t>(active().base().value()) != end.segment_base) {
     removed.push_back(std::move(segments_.back()));
     segments_.pop_back();
   }
   RT_CO_RETURN_IF_ERROR(co_await RemoveFiles(std::move(removed)));
-  RT_CO_ASSIGN_OR_RETURN(const base::Offset cut, co_await CutSegment(active(), end));
+  RT_CO_RETURN_IF_ERROR(co_await CutSegment(active(), end));
   SetEnd(cut, absl::AbortedError(name_.ToString() + ": truncated"));
   log_start_ = std::min(log_start_, cut);
   RT_CO_RETURN_IF_ERROR(co_await RemoveSnapshotsPast(cut));
@@ -92,27 +114,33 @@ task::Task<absl::Status> Log::CutAt(base::Offset end) {
   co_return absl::OkStatus();
 }
 
-// Returns where the log ends now: at `end`, or before it if a batch reached past it.
-task::Task<absl::StatusOr<base::Offset>> Log::CutSegment(Segment& segment, base::Offset end) {
-  RT_CO_ASSIGN_OR_RETURN(const Located located, co_await LocateIn(segment, end));
-  const base::Offset cut = located.bytes > 0 ? std::min(end, located.base_offset) : end;
-  const int64_t bytes = located.bytes > 0 ? located.position : segment.written_bytes;
+task::Task<absl::Status> Log::CutSegment(Segment& segment, LogEnd end) {
+  const base::Offset cut(static_cast<int64_t>(end.offset));
+  const int64_t bytes = end.position;
   RT_CO_ASSIGN_OR_RETURN(const FilePin pin, co_await PinForWriting(segment));
   const int error = env_.io().Truncate(pin.fd(), bytes);
   if (error != 0) co_return io::ErrnoStatus(-error, "truncate", segment.file()->path());
   segment.written_bytes = segment.allocated_bytes = bytes;
+  segment.writeback_bytes = -1;
   segment.dirty = true;
   segment.saved = false;
   RT_CO_RETURN_IF_ERROR(co_await segment.index().TruncateTo(bytes));
   RT_CO_RETURN_IF_ERROR(co_await segment.time_index().TruncateTo(cut));
   RT_CO_RETURN_IF_ERROR(co_await LoadTotals(segment, bytes, nullptr));
   RT_CO_RETURN_IF_ERROR(co_await segment.index().Save(bytes));
-  RT_CO_RETURN_IF_ERROR(co_await segment.time_index().Save(cut));
-  co_return cut;
+  co_return co_await segment.time_index().Save(cut);
 }
 
 task::Task<absl::Status> Log::TruncateFullyAndStartAt(base::Offset start, base::Nanos deadline) {
   RT_CO_RETURN_IF_ERROR(co_await BeginCut(base::Offset(-1), deadline));
+  const LogEnd place = {static_cast<uint64_t>(start.value()),
+                        static_cast<uint64_t>(start.value()), 0};
+  uint64_t op = 0;
+  const absl::Status staged = co_await StageCut(place, kTruncateStartFresh, &op);
+  if (!staged.ok()) {
+    EndCut();  // nothing was changed
+    co_return staged;
+  }
   ++env_.counters().truncations;
   std::vector<std::unique_ptr<Segment>> removed;
   std::move(segments_.rbegin(), segments_.rend(), std::back_inserter(removed));
@@ -132,6 +160,7 @@ task::Task<absl::Status> Log::TruncateFullyAndStartAt(base::Offset start, base::
   observer_.ResetProducers();
   if (status.ok()) status = co_await SyncWritten();
   if (!status.ok()) Poison(status);
+  if (status.ok()) status = co_await CutDone(op);
   EndCut();
   StartBackground();
   co_return status;
@@ -157,13 +186,6 @@ task::Task<absl::Status> Log::RemoveFiles(std::vector<std::unique_ptr<Segment>> 
   }
   if (!segments.empty()) directory_dirty_ = true;
   co_return absl::OkStatus();
-}
-
-void Log::AdvanceLogStart(base::Offset start) {
-  start = std::min(start, written_end_);
-  if (start <= log_start_) return;
-  log_start_ = start;
-  if (epochs_.TruncateFromStart(start)) epochs_dirty_ = true;
 }
 
 task::Task<absl::StatusOr<size_t>> Log::RemoveSegmentsBelowStart() {

@@ -73,6 +73,7 @@ class Segment {
   bool created = false;         // the .log file exists
   bool allocating = false;      // a preallocation is on its way
   bool dirty = false;           // written to since the last sync
+  int64_t writeback_bytes = -1;  // written_bytes when the last group sync began
   bool saved = false;           // sealed: trimmed, indexes in their files, synced
   bool max_loaded = true;       // false: LoadMaxTimestamp() first
   int64_t created_ms = 0;       // wall clock

@@ -49,6 +49,7 @@ Error FromAppendError(log::AppendError error) {
     case log::AppendError::kNoSpace:
       return Error::kDiskFull;
     case log::AppendError::kPoisoned:
+    case log::AppendError::kJournalClosed:
       return Error::kStorageError;
     case log::AppendError::kClosed:
       return Error::kNotLeader;
@@ -120,6 +121,7 @@ task::Task<absl::StatusOr<std::unique_ptr<Partition>>> Partition::Open(
   partition->env_ = &env;
   const PartitionIdentity& id = partition->identity_;
   RT_CO_RETURN_IF_ERROR(co_await CheckDirectory(env.io(), directory, id.topic_id));
+  options.topic_id = id.topic_id;
   auto opened =
       co_await log::Log::Open(env, *partition, directory, config.log, id.name, options, info);
   if (absl::IsNotFound(opened.status())) {
@@ -128,7 +130,8 @@ task::Task<absl::StatusOr<std::unique_ptr<Partition>>> Partition::Open(
   }
   if (!opened.ok()) co_return opened.status();
   partition->log_ = *std::move(opened);
-  partition->high_watermark_ = partition->log_->written_end();
+  RT_CO_RETURN_IF_ERROR(co_await partition->log_->BeginEpoch(id.leader_epoch));
+  partition->high_watermark_ = partition->log_->durable_end();
   partition->producers_.CommitTo(partition->high_watermark_);
   co_return partition;
 }
@@ -233,7 +236,7 @@ task::Task<ProduceResult> Partition::Produce(base::MutableByteView batches, AckP
       FetchWait wait(1, nullptr);
       wait.Watch(watchers_);
       co_await wait.WaitUntil(base::kNever);
-      if (log_->log_end() < end) result.error = Error::kStorageError;
+      if (log_->log_end() < end || log_->failed()) result.error = Error::kStorageError;
     }
     if (high_watermark_ < end && result.error == Error::kNone) result.error = Error::kNotLeader;
     if (result.error != Error::kNone) result.base_offset = base::Offset(-1);
@@ -250,9 +253,11 @@ task::Task<ProduceResult> Partition::Produce(base::MutableByteView batches, AckP
     co_return result;
   }
   result.base_offset = append.base_offset;
-  // With one replica the leader's watermark and the high watermark are the same: what is written.
-  // The bytes are referred to until then, whatever the acks ask for.
-  const absl::Status written = co_await log_->WaitWritten(append, base::kNever);
+  // With one replica the leader's watermark and the high watermark are the same: what is durable.
+  // The bytes are referred to until they are written, whatever the acks ask for.
+  const absl::Status written = acks == AckPolicy::kNone
+                                   ? co_await log_->WaitWritten(append, base::kNever)
+                                   : co_await log_->WaitDurable(append, base::kNever);
   result.error = FromStatus(written);
   if (result.error != Error::kNone) {
     ++counters_.produce_errors;
@@ -357,7 +362,7 @@ void Partition::WakeWatchers() {
   while (FetchLink* link = watchers_.PopFront()) link->wait->Wake();
 }
 
-void Partition::OnWritten(base::Offset end) {
+void Partition::OnDurable(base::Offset end) {
   high_watermark_ = end;
   producers_.CommitTo(end);
   WakeWatchers();

@@ -84,7 +84,7 @@ class Partition : private log::LogObserver {
   const PartitionCounters& counters() const { return counters_; }
   size_t producer_count() const { return producers_.producer_count(); }
 
-  // What consumers may read ends here. One replica: all that is written.
+  // What consumers may read ends here. One replica: all that is durable, by the log's durability.
   base::Offset high_watermark() const { return high_watermark_; }
   base::Offset log_start() const { return log_->log_start(); }
   base::Offset log_end() const { return log_->log_end(); }
@@ -119,7 +119,7 @@ class Partition : private log::LogObserver {
   log::AppendResult Append(base::MutableByteView batches);
   void ExpireProducers();
 
-  void OnWritten(base::Offset end) override;
+  void OnDurable(base::Offset end) override;
   void OnRolledBack(base::Offset end, const absl::Status& why) override;
   std::string ProducerSnapshot(base::Offset end) override;
   void ResetProducers() override;

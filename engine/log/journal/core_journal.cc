@@ -30,6 +30,15 @@ bool CoreJournal::TakeBypass() {
   return true;
 }
 
+task::Task<void> CoreJournal::WaitForBypass() {
+  while (!TakeBypass()) co_await bypass_free_.Wait();
+}
+
+void CoreJournal::ReturnBypass() {
+  --bypasses_;
+  bypass_free_.NotifyOne();
+}
+
 task::Task<absl::Status> CoreJournal::Close() {
   co_await sync_->Stop();
   absl::Status status = co_await sync_->SyncAll();

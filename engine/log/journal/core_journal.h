@@ -14,6 +14,7 @@
 #include "engine/log/journal/journal.h"
 #include "engine/log/journal/journal_checkpoint.h"
 #include "engine/log/journal/journal_sync.h"
+#include "engine/task/sync.h"
 #include "engine/task/task.h"
 
 namespace ringtail::log {
@@ -49,7 +50,9 @@ class CoreJournal {
   size_t bypass_bytes() const { return sync_->bypass_bytes(options_.bypass_bytes); }
   // A place among those that may sync in place at once; false: none is free.
   bool TakeBypass();
-  void ReturnBypass() { --bypasses_; }
+  // Ends when it has taken one.
+  task::Task<void> WaitForBypass();
+  void ReturnBypass();
 
   // Of a clean stop, when all logs are closed (but not yet destroyed): syncs what is not, writes
   // the last checkpoint (tail = head), stops. Ok: the MANIFEST may say CLEAN for this core.
@@ -63,6 +66,7 @@ class CoreJournal {
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<JournalSync> sync_;
   size_t bypasses_ = 0;
+  task::WaitList bypass_free_;
 };
 
 }  // namespace ringtail::log

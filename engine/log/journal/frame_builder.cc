@@ -13,20 +13,25 @@ void FrameBuilder::Reset() {
   table_.clear();
 }
 
-void FrameBuilder::Add(EntryHeader entry, base::ByteView payload) {
-  RT_CHECK(FrameBytesWith(payload.size()) <= kFrameBytesMax);
+void FrameBuilder::Add(EntryHeader entry, std::span<const iovec> payload) {
+  size_t bytes = 0;
+  for (const iovec& part : payload) bytes += part.iov_len;
+  RT_CHECK(FrameBytesWith(bytes) <= kFrameBytesMax);
   entry.zero = 0;
   entry.zero2 = 0;
-  entry.payload_bytes = static_cast<uint32_t>(payload.size());
+  entry.payload_bytes = static_cast<uint32_t>(bytes);
   entry.payload_offset = 0;
   entry.payload_crc = 0;
-  if (!payload.empty()) {
+  if (bytes > 0) {
     entry.payload_offset = static_cast<uint32_t>(payloads_end_);
-    entry.payload_crc = base::Crc32c(payload);
-    std::memcpy(buffer_ + payloads_end_, payload.data(), payload.size());
-    const size_t end = payloads_end_ + PaddedPayload(payload.size());
-    std::memset(buffer_ + payloads_end_ + payload.size(), 0, end - payloads_end_ - payload.size());
-    payloads_end_ = end;
+    uint8_t* to = buffer_ + payloads_end_;
+    for (const iovec& part : payload) {
+      std::memcpy(to, part.iov_base, part.iov_len);
+      to += part.iov_len;
+    }
+    entry.payload_crc = base::Crc32c(base::ByteView(buffer_ + payloads_end_, bytes));
+    std::memset(to, 0, PaddedPayload(bytes) - bytes);
+    payloads_end_ += PaddedPayload(bytes);
   }
   table_.push_back(entry);
 }

@@ -3,8 +3,11 @@
 // grows.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "engine/base/bytes.h"
@@ -32,7 +35,11 @@ class FrameBuilder {
       kFrameBytesMax - sizeof(FrameHeader) - sizeof(EntryHeader);
 
   // Copies the payload, fills in its place, length and CRC. CHECKs that it fits.
-  void Add(EntryHeader entry, base::ByteView payload);
+  void Add(EntryHeader entry, std::span<const iovec> payload);
+  void Add(EntryHeader entry, base::ByteView payload) {
+    const iovec part{const_cast<uint8_t*>(payload.data()), payload.size()};
+    Add(entry, std::span<const iovec>(&part, payload.empty() ? 0 : 1));
+  }
   // The whole frame in the buffer, zeros behind the table. durable_seq < seq.
   base::ByteView Finish(const FramePlace& place, uint64_t seq, uint64_t durable_seq,
                         uint32_t flags);

@@ -93,10 +93,18 @@ StageError Journal::WhyNot(size_t payload_bytes) const {
 
 StageResult Journal::Stage(const EntryHeader& entry, base::ByteView payload, JournalClient* client,
                            uint64_t token) {
-  StageError error = WhyNot(payload.size());
+  const iovec part{const_cast<uint8_t*>(payload.data()), payload.size()};
+  return Stage(entry, std::span<const iovec>(&part, payload.empty() ? 0 : 1), client, token);
+}
+
+StageResult Journal::Stage(const EntryHeader& entry, std::span<const iovec> payload,
+                           JournalClient* client, uint64_t token) {
+  size_t payload_bytes = 0;
+  for (const iovec& part : payload) payload_bytes += part.iov_len;
+  StageError error = WhyNot(payload_bytes);
   if (error == StageError::kFull && in_flight_.size() < options_.depth) {
     Flush();
-    error = WhyNot(payload.size());
+    error = WhyNot(payload_bytes);
   }
   if (error == StageError::kStalled) Stall();
   if (error != StageError::kNone) return {error, 0};
@@ -104,7 +112,7 @@ StageResult Journal::Stage(const EntryHeader& entry, base::ByteView payload, Jou
   if (filling_->builder.empty()) filling_->staged_at = io_.Now();
   filling_->builder.Add(entry, payload);
   filling_->clients.push_back({client, token});
-  metrics_.payload_bytes += payload.size();
+  metrics_.payload_bytes += payload_bytes;
   FlushLater();
   return {StageError::kNone, next_seq_};
 }

@@ -20,11 +20,13 @@ LogEnd EndAfter(const EntryHeader& entry) {
   return end;
 }
 
-// J6: an APPEND goes on where the log ends, or opens a segment at or behind it.
+// J6: an APPEND goes on where the log ends, or opens a segment, which is named after where the one
+// before ended or, where offsets have a gap, at most after its own first offset.
 bool Continues(const EntryHeader& entry, const LogEnd& end) {
   if (entry.base_offset < end.offset) return false;
   return (entry.segment_base == end.segment_base && entry.position == end.position) ||
-         (entry.position == 0 && entry.segment_base == entry.base_offset);
+         (entry.position == 0 && entry.segment_base >= end.offset &&
+          entry.segment_base <= entry.base_offset);
 }
 
 }  // namespace
@@ -49,10 +51,18 @@ void JournalPartition::SetBase(const Mark& base) {
 }
 
 JournalPartition::Staged JournalPartition::Stage(EntryHeader entry, base::ByteView payload) {
+  const iovec part{const_cast<uint8_t*>(payload.data()), payload.size()};
+  return Stage(entry, std::span<const iovec>(&part, payload.empty() ? 0 : 1));
+}
+
+JournalPartition::Staged JournalPartition::Stage(EntryHeader entry,
+                                                 std::span<const iovec> payload) {
   RT_CHECK(!poisoned_ && !dropped_ && sync_ != nullptr);  // J11
   entry.topic_id = topic_id_;
   entry.partition = partition_;
-  entry.payload_bytes = static_cast<uint32_t>(payload.size());
+  size_t payload_bytes = 0;
+  for (const iovec& part : payload) payload_bytes += part.iov_len;
+  entry.payload_bytes = static_cast<uint32_t>(payload_bytes);
   const auto type = static_cast<EntryType>(entry.type);
   RT_CHECK(type != EntryType::kAppend || !has_base_ || Continues(entry, staged_end_));  // J6
   const uint64_t op = first_op_ + ops_.size();
@@ -114,7 +124,7 @@ void JournalPartition::Advance() {
     ops_.pop_front();
     const uint64_t number = first_op_++;
     Finish(op);
-    if (!op.abandoned) log_.OnDurable(number, done_end_);
+    op.abandoned ? log_.OnAbandoned(number) : log_.OnDurable(number, done_end_);
   }
 }
 

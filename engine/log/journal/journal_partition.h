@@ -8,9 +8,12 @@
 // when all of the core ends; before its journal.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <span>
 
 #include "absl/status/status.h"
 #include "engine/base/bytes.h"
@@ -38,14 +41,17 @@ class JournaledLog {
 
   // The op, and all before it, are in the journal and in the segments; all below `end` is durable.
   virtual void OnDurable(uint64_t op, const LogEnd& end) = 0;
+  // An op that was abandoned is out of the way.
+  virtual void OnAbandoned(uint64_t op) {}
   // The journal closed: the op's outcome is unknown until a restart. No appends from now on.
   virtual void OnJournalFailed(uint64_t op, const absl::Status& why) = 0;
 
   // Makes all that is applied durable in its place: segments that have unsynced bytes, then the
   // directory if files came or went; after a DROP, the rename to "-delete" and its parent.
   virtual task::Task<absl::Status> SyncInPlace() = 0;
-  // Starts the same for a group sync, without waiting for the device (kWriteback per segment).
-  virtual task::Task<void> StartWriteback() = 0;
+  // Starts the same for a group sync, without waiting for the device (kWriteback per segment). Not
+  // ok: this one must be synced by itself.
+  virtual task::Task<absl::Status> StartWriteback() = 0;
   // About how much StartWriteback would write.
   virtual int64_t unsynced_bytes() const = 0;
   // Truncations so far: + 1 before a file is cut or unlinked by one.
@@ -83,7 +89,9 @@ class JournalPartition : public JournalClient, public task::ListNode {
     uint64_t op = 0;
     bool ok() const { return error == StageError::kNone; }
   };
-  // `entry` needs type, flags, leader_epoch, offsets and place; id and partition are filled in.
+  // `entry` needs type, flags, leader_epoch, offsets and place; id and partition are filled in. The
+  // parts of the payload are copied one behind the other.
+  Staged Stage(EntryHeader entry, std::span<const iovec> payload);
   Staged Stage(EntryHeader entry, base::ByteView payload);
   // The segment half is done. For an IN_PLACE: at once, as its bytes were synced before.
   void Applied(uint64_t op);
@@ -95,6 +103,7 @@ class JournalPartition : public JournalClient, public task::ListNode {
   // so that the next checkpoint spares recovery the scan. It is in no entry.
   void SyncedTo(const LogEnd& end);
 
+  const base::Uuid& topic_id() const { return topic_id_; }
   const LogEnd& durable_end() const { return done_end_; }
   size_t pending_ops() const { return ops_.size(); }
 

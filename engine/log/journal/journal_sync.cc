@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -239,14 +240,17 @@ task::Task<bool> JournalSync::SyncGroup(std::vector<JournalPartition*> due) {
     partition->syncing_ = true;
     marks.push_back(partition->Take());
   }
-  for (JournalPartition* partition : due) co_await partition->log().StartWriteback();
+  std::vector<bool> started;
+  for (JournalPartition* partition : due) {
+    started.push_back((co_await partition->log().StartWriteback()).ok());
+  }
   ++metrics_.group_syncs;
   absl::Status status = co_await group_->Sync();
   if (status.ok() && !kMutantNoFlushAfterSyncfs) status = co_await FlushDevice();
   bool progress = false;
   for (size_t i = 0; i < due.size(); ++i) {
     // Whose fault it was is told by a sync of each.
-    if (!status.ok() ? co_await SyncOne(due[i]) : Publish(due[i], marks[i])) progress = true;
+    if (!status.ok() || !started[i] ? co_await SyncOne(due[i]) : Publish(due[i], marks[i])) progress = true;
     due[i]->syncing_ = false;
   }
   synced_.NotifyAll();
@@ -286,10 +290,19 @@ Checkpoint JournalSync::Build(uint32_t tail) const {
   checkpoint.header.dir_id = journal_.options().dir_id;
   checkpoint.header.tail_file = tail;
   checkpoint.header.tail_seq = journal_.first_seq_of(tail);
-  checkpoint.records = carried_records_;
   checkpoint.held = carried_held_;
+  std::set<std::pair<base::Uuid, uint32_t>> present;
   for (const JournalPartition* partition : partitions_) {
-    if (const auto record = partition->Record()) checkpoint.records.push_back(*record);
+    if (const auto record = partition->Record()) {
+      checkpoint.records.push_back(*record);
+      present.emplace(record->topic_id, record->partition);
+      // Nothing of it is in the journal that is not in place: a frame that is lost below cannot
+      // have been its own.
+      if (!partition->poisoned() && !partition->has_live_entries() &&
+          partition->pending_ops() == 0) {
+        checkpoint.records.back().sync_seq = std::max(record->sync_seq, journal_.durable_seq());
+      }
+    }
     if (!partition->poisoned()) continue;
     partition->VisitFiles([&](uint32_t file) {
       const HeldFile held = {journal_.options().run, journal_.options().core, file, 0};
@@ -298,6 +311,9 @@ Checkpoint JournalSync::Build(uint32_t tail) const {
         checkpoint.held.push_back(held);
       }
     });
+  }
+  for (const CheckpointRecord& record : carried_records_) {
+    if (!present.contains({record.topic_id, record.partition})) checkpoint.records.push_back(record);
   }
   return checkpoint;
 }

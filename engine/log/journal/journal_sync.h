@@ -66,7 +66,8 @@ class JournalSync {
   // Waits for its sync in flight. What it has in the journal must not be needed any more: dropped,
   // released to another core, or at the end of the run.
   task::Task<void> Remove(JournalPartition* partition);
-  // Records and files of earlier runs that go into every checkpoint until they are resolved.
+  // Records of the last run, and files that are held for them. A record goes into every checkpoint
+  // until its partition is added and has one of its own; the files always.
   void SetCarried(std::vector<CheckpointRecord> records, std::vector<HeldFile> held);
   // No more appends; its live entries are kept. Also for a failed segment write.
   void Poison(JournalPartition* partition, const absl::Status& why);

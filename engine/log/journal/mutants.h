@@ -27,6 +27,10 @@ RT_JOURNAL_MUTANT(kMutantPublishAfterTruncation, "publish_after_truncation");
 RT_JOURNAL_MUTANT(kMutantRetryFailedSync, "retry_failed_sync");
 RT_JOURNAL_MUTANT(kMutantNoFlushAfterSyncfs, "no_flush_after_syncfs");
 RT_JOURNAL_MUTANT(kMutantTailFromOnePartition, "tail_from_one_partition");
+RT_JOURNAL_MUTANT(kMutantFramesAfterTear, "frames_after_tear");
+RT_JOURNAL_MUTANT(kMutantKeepTail, "keep_tail");
+RT_JOURNAL_MUTANT(kMutantKeyByName, "key_by_name");
+RT_JOURNAL_MUTANT(kMutantCutBeforeTruncate, "cut_before_truncate");
 
 #undef RT_JOURNAL_MUTANT
 

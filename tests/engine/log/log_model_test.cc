@@ -151,10 +151,7 @@ class ModelTest {
     Settle();
     const int64_t start =
         start_ + static_cast<int64_t>(Random(static_cast<uint64_t>(end_ - start_ + 1)) / 3);
-    log_.Do([&] {
-      log_->AdvanceLogStart(At(start));
-      return true;
-    });
+    ASSERT_TRUE(log_.machine().Run(log_->Trim(At(start))).ok());
     ASSERT_TRUE(log_.machine().Run(log_->RemoveSegmentsBelowStart()).ok());
     start_ = start;
     while (!batches_.empty() && batches_.front().next <= start_ && batches_.size() > 1) {

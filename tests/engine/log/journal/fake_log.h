@@ -66,7 +66,7 @@ class FakeLog : public JournaledLog {
                          .position = position};
     const JournalPartition::Staged staged = poisoned || failed
                                                 ? JournalPartition::Staged{StageError::kClosed}
-                                                : partition_->Stage(entry, {});
+                                                : partition_->Stage(entry, base::ByteView());
     if (staged.ok()) {
       std::erase_if(acked, [offset](const Sent& sent) { return sent.offset >= offset; });
       std::erase_if(sent_, [offset](const Sent& sent) { return sent.offset >= offset; });
@@ -101,11 +101,8 @@ class FakeLog : public JournaledLog {
     dirty_ = false;
     co_return co_await io::SyncFile(io_, fd_, path_);
   }
-  task::Task<void> StartWriteback() override {
-    io::Op op;
-    op.code = io::OpCode::kWriteback;
-    op.fd = fd_;
-    co_await io::Run(io_, &op);
+  task::Task<absl::Status> StartWriteback() override {
+    co_return co_await io::StartWriteback(io_, fd_, 0, 0, path_);
   }
   int64_t unsynced_bytes() const override { return 0; }
   uint64_t truncation_count() const override { return truncations_; }

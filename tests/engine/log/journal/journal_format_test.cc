@@ -106,7 +106,7 @@ BuiltFrame AFrame() {
   BuiltFrame frame;
   FrameBuilder builder(frame.buffer.data());
   builder.Add(AnAppend(), AsBytes(kPayload));
-  builder.Add(ATruncate(), {});
+  builder.Add(ATruncate(), base::ByteView());
   frame.bytes = builder.Finish(APlace(), 42, 40, 0).size();
   return frame;
 }

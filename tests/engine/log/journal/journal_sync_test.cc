@@ -409,7 +409,7 @@ TEST(JournalSyncTest, MarksOfEachEntryTypeReachTheRecord) {
   const auto apply = [&](EntryHeader entry, EntryType type) {
     const task::Scheduler::Scope scope(bench.node->scheduler());
     entry.type = static_cast<uint8_t>(type);
-    const auto staged = partition.Stage(entry, {});
+    const auto staged = partition.Stage(entry, base::ByteView());
     ASSERT_TRUE(staged.ok());
     partition.Applied(staged.op);
   };

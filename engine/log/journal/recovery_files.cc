@@ -1,0 +1,162 @@
+#include "engine/log/journal/recovery_files.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "engine/base/crc32c.h"
+#include "engine/base/result.h"
+#include "engine/io/file.h"
+#include "engine/log/batch.h"
+
+namespace ringtail::log {
+namespace {
+
+bool ParseSegmentName(absl::string_view name, uint64_t* base) {
+  if (!absl::ConsumeSuffix(&name, ".log") || name.size() != 20) return false;
+  return std::all_of(name.begin(), name.end(), absl::ascii_isdigit) && absl::SimpleAtoi(name, base);
+}
+
+}  // namespace
+
+std::string SegmentFiles::PathOf(uint64_t base) const {
+  return absl::StrFormat("%s/%020d.log", directory_, base);
+}
+
+absl::Status SegmentFiles::List() {
+  RT_ASSIGN_OR_RETURN(const auto entries, io_.ListDirectory(directory_));
+  for (const io::DirectoryEntry& entry : entries) {
+    uint64_t base = 0;
+    if (entry.is_directory || !ParseSegmentName(entry.name, &base)) continue;
+    RT_ASSIGN_OR_RETURN(const io::FileInfo info, io_.StatPath(PathOf(base)));
+    sizes_[base] = info.size_bytes;
+  }
+  return absl::OkStatus();
+}
+
+bool SegmentFiles::Reaches(const LogEnd& place) const {
+  if (place.position == 0) return true;
+  const auto found = sizes_.find(place.segment_base);
+  return found != sizes_.end() && found->second >= int64_t{place.position};
+}
+
+task::Task<absl::StatusOr<int>> SegmentFiles::Open(uint64_t base, int flags) {
+  return io::OpenFile(io_, PathOf(base), flags);
+}
+
+task::Task<absl::StatusOr<std::string>> SegmentFiles::Read(uint64_t base, int64_t position,
+                                                           int64_t bytes) {
+  RT_CO_ASSIGN_OR_RETURN(const int fd, co_await Open(base, O_RDONLY));
+  std::string data(static_cast<size_t>(bytes), '\0');
+  iovec vector{data.data(), data.size()};
+  const int64_t done = co_await io::ReadFully(io_, fd, &vector, 1, position);
+  co_await io::CloseFile(io_, fd);
+  if (done < 0) co_return io::ErrnoStatus(static_cast<int>(-done), "read", PathOf(base));
+  data.resize(static_cast<size_t>(done));
+  co_return data;
+}
+
+task::Task<bool> SegmentFiles::Holds(const EntryHeader& entry) {
+  const auto file = sizes_.find(entry.segment_base);
+  if (file == sizes_.end() ||
+      file->second < int64_t{entry.position} + int64_t{entry.payload_bytes}) {
+    co_return false;
+  }
+  const auto bytes = co_await Read(entry.segment_base, entry.position, entry.payload_bytes);
+  co_return bytes.ok() && bytes->size() == entry.payload_bytes &&
+      base::Crc32c(base::AsBytes(*bytes)) == entry.payload_crc;
+}
+
+task::Task<bool> SegmentFiles::Connects(LogEnd from, LogEnd to,
+                                        std::map<uint64_t, uint32_t>* lengths) {
+  std::map<uint64_t, uint32_t> passed;
+  BatchRules rules = BatchRules::Verbatim();
+  rules.check_crc = true;
+  while (from.segment_base != to.segment_base || from.position != to.position) {
+    const auto file = sizes_.find(from.segment_base);
+    if (file == sizes_.end()) co_return false;
+    const bool last = from.segment_base == to.segment_base;
+    const int64_t end = last ? int64_t{to.position} : file->second;
+    const int64_t left = end - from.position;
+    absl::StatusOr<std::string> bytes = std::string();
+    if (left >= static_cast<int64_t>(kBatchHeaderBytes)) {
+      bytes = co_await Read(from.segment_base, from.position, kBatchHeaderBytes);
+      if (!bytes.ok()) co_return false;
+      const auto header = ParseBatchHeader(base::AsBytes(*bytes));
+      const int64_t size = header.ok() ? static_cast<int64_t>(header.batch.size_bytes()) : left + 1;
+      if (size <= left) {
+        bytes = co_await Read(from.segment_base, from.position, size);
+        if (!bytes.ok()) co_return false;
+        const auto batch = ParseBatch(base::AsBytes(*bytes));
+        if (batch.ok() && ValidateBatch(batch.batch, rules) == BatchError::kNone &&
+            batch.batch.base_offset().value() >= static_cast<int64_t>(from.offset)) {
+          from.offset = static_cast<uint64_t>(batch.batch.next_offset().value());
+          from.position += static_cast<uint32_t>(size);
+          continue;
+        }
+      }
+    }
+    // No more of this segment: the next one, if that is named after where this one ends.
+    const auto next = sizes_.upper_bound(from.segment_base);
+    if (last || next == sizes_.end() || next->first > to.segment_base ||
+        next->first < from.offset) {
+      co_return false;
+    }
+    passed[from.segment_base] = from.position;
+    from.segment_base = next->first;
+    from.position = 0;
+  }
+  if (from.offset > to.offset) co_return false;
+  for (const auto& [base, bytes] : passed) (*lengths)[base] = bytes;
+  co_return true;
+}
+
+task::Task<absl::Status> SegmentFiles::Write(uint64_t base, int64_t position,
+                                             base::ByteView bytes) {
+  const bool made = !sizes_.contains(base);
+  RT_CO_ASSIGN_OR_RETURN(const int fd, co_await Open(base, O_RDWR | (made ? O_CREAT : 0)));
+  iovec vector{const_cast<uint8_t*>(bytes.data()), bytes.size()};
+  const int64_t done = co_await io::WriteFully(io_, fd, &vector, 1, position, 0);
+  co_await io::CloseFile(io_, fd);
+  if (done < 0) co_return io::ErrnoStatus(static_cast<int>(-done), "write", PathOf(base));
+  if (done < static_cast<int64_t>(bytes.size())) {
+    co_return io::ErrnoStatus(ENOSPC, "write", PathOf(base));
+  }
+  sizes_[base] = std::max(sizes_[base], position + done);
+  co_return absl::OkStatus();
+}
+
+task::Task<absl::Status> SegmentFiles::Cut(uint64_t base, int64_t bytes) {
+  RT_CO_ASSIGN_OR_RETURN(const int fd, co_await Open(base, O_RDWR));
+  const int error = io_.Truncate(fd, bytes);
+  co_await io::CloseFile(io_, fd);
+  if (error != 0) co_return io::ErrnoStatus(-error, "truncate", PathOf(base));
+  sizes_[base] = bytes;
+  co_return absl::OkStatus();
+}
+
+task::Task<absl::Status> SegmentFiles::Remove(uint64_t base) {
+  sizes_.erase(base);
+  const absl::Status removed = co_await io::Unlink(io_, PathOf(base));
+  co_return absl::IsNotFound(removed) ? absl::OkStatus() : removed;
+}
+
+task::Task<absl::Status> SegmentFiles::Sync(uint64_t base) {
+  RT_CO_ASSIGN_OR_RETURN(const int fd, co_await Open(base, O_RDWR));
+  const absl::Status synced = co_await io::SyncFile(io_, fd, PathOf(base));
+  co_await io::CloseFile(io_, fd);
+  co_return synced;
+}
+
+// A file's name may be as unsynced as its bytes, though this run did not make it.
+task::Task<absl::Status> SegmentFiles::SyncNames() {
+  co_return co_await io::SyncDirectory(io_, directory_);
+}
+
+}  // namespace ringtail::log

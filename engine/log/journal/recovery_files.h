@@ -1,0 +1,46 @@
+// The segments of one partition, as recovery sees and changes them.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "absl/status/status.h"
+#include "engine/io/backend.h"
+#include "engine/log/journal/recovery_chain.h"
+#include "engine/task/task.h"
+
+namespace ringtail::log {
+
+class SegmentFiles : public SegmentEvidence {
+ public:
+  SegmentFiles(io::Backend& io, std::string directory)
+      : io_(io), directory_(std::move(directory)) {}
+
+  // Reads which .log files there are. NotFound without the directory.
+  absl::Status List();
+  const std::map<uint64_t, int64_t>& sizes() const { return sizes_; }  // by base
+  bool Reaches(const LogEnd& place) const;
+  std::string PathOf(uint64_t base) const;
+
+  task::Task<bool> Holds(const EntryHeader& entry) override;
+  task::Task<bool> Connects(LogEnd from, LogEnd to,
+                            std::map<uint64_t, uint32_t>* lengths) override;
+
+  // Changes; all are the same when they are made again. Synced by Sync().
+  task::Task<absl::Status> Write(uint64_t base, int64_t position, base::ByteView bytes);
+  task::Task<absl::Status> Cut(uint64_t base, int64_t bytes);
+  task::Task<absl::Status> Remove(uint64_t base);
+  task::Task<absl::Status> Sync(uint64_t base);
+  task::Task<absl::Status> SyncNames();
+
+ private:
+  task::Task<absl::StatusOr<int>> Open(uint64_t base, int flags);
+  task::Task<absl::StatusOr<std::string>> Read(uint64_t base, int64_t position, int64_t bytes);
+
+  io::Backend& io_;
+  std::string directory_;
+  std::map<uint64_t, int64_t> sizes_;
+};
+
+}  // namespace ringtail::log
