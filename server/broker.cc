@@ -40,6 +40,15 @@ partition::Partition* Broker::FindLocal(const partition::PartitionId& id, Error*
   return nullptr;
 }
 
+task::Task<absl::Status> Broker::OpenJournal(log::CoreJournalOptions options,
+                                             log::FileSystemSync* file_system) {
+  auto opened = co_await log::CoreJournal::Open(core_.io(), file_system, std::move(options));
+  if (!opened.ok()) co_return opened.status();
+  journal_ = *std::move(opened);
+  log_environment_.set_journal(journal_.get());
+  co_return absl::OkStatus();
+}
+
 // --- Produce.
 
 task::Task<void> Broker::ProduceOne(partition::AckPolicy acks, ProduceItem* item) {

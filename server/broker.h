@@ -16,6 +16,8 @@
 #include "engine/base/histogram.h"
 #include "engine/core/core.h"
 #include "engine/log/data_directory.h"
+#include "engine/log/journal/core_journal.h"
+#include "engine/log/journal/recovery.h"
 #include "engine/log/log_environment.h"
 #include "engine/partition/partition_map.h"
 #include "server/cluster/catalog.h"
@@ -59,6 +61,7 @@ struct PartitionStatus {
   std::string topic;
   uint32_t core = 0;
   std::string offline_reason;  // empty: it is served
+  std::string refuses_appends;  // why, though it is served; empty: it takes them
   base::Offset log_start, high_watermark, log_end;
   base::Offset recovery_point;
   int64_t log_bytes = 0;
@@ -88,7 +91,7 @@ struct TopicDefaults {
   bool auto_create = false;  // a Kafka client that asks for an unknown topic makes it
 };
 
-// What all brokers of a process know; made before the cores start, not changed afterwards.
+// What all brokers of a process know; made before the cores start, changed only while they do.
 struct BrokerGroup {
   std::string data_directory;
   std::vector<Broker*> brokers;           // by core
@@ -97,6 +100,9 @@ struct BrokerGroup {
   log::OffsetCheckpoint recovery_points;  // as the last run wrote them
   log::OffsetCheckpoint log_starts;
   TopicDefaults topic_defaults;
+  log::Durability durability = log::Durability::kJournal;  // of topics that do not say
+  // What recovery found, until all partitions are open.
+  std::unique_ptr<const log::RecoveryResult> recovered;
 };
 
 class Broker {
@@ -109,6 +115,7 @@ class Broker {
   const BrokerLatencies& latencies() const { return latencies_; }
   const TopicDefaults& topic_defaults() const { return group_.topic_defaults; }
   log::LogEnvironment& log_environment() { return log_environment_; }
+  log::CoreJournal* journal() { return journal_.get(); }
   partition::PartitionMap& partitions() { return partitions_; }
   size_t offline_count() const { return offline_.size(); }
   // The core of a partition that this broker leads.
@@ -128,6 +135,10 @@ class Broker {
   // A producer id that nobody had before.
   task::Task<base::Error> NewProducerId(int64_t* producer_id);
   task::Task<std::vector<PartitionStatus>> DescribeTopic(base::Uuid topic_id);
+
+  // Before the first image. `file_system` may be null and outlives it.
+  task::Task<absl::Status> OpenJournal(log::CoreJournalOptions options,
+                                       log::FileSystemSync* file_system);
 
   // --- Of this core's own partitions.
   // Takes a new image over: closes and removes what is gone, opens what is new. Nothing once
@@ -166,14 +177,15 @@ class Broker {
                           task::Latch* latch);
 
   task::Task<void> ListOffsetLocal(OffsetItem* item);
-  // What the last run's checkpoints say of a partition.
-  log::OpenOptions OpenOptionsOf(const std::string& topic, int32_t index) const;
+  // What recovery, or without journals the last run's checkpoints, say of a partition.
+  log::OpenOptions OpenOptionsOf(const TopicImage& topic, int32_t index) const;
   task::Task<void> OpenPartition(const TopicImage* topic, int32_t index, task::Latch* latch);
   task::Task<void> RemoveTopic(const TopicImage* topic);
   task::Task<absl::Status> RemoveUnopened(const TopicImage* topic, size_t index);
 
   core::Core& core_;
   BrokerGroup& group_;
+  std::unique_ptr<log::CoreJournal> journal_;
   log::LogEnvironment log_environment_;
   ImagePtr image_;
   partition::PartitionMap partitions_;

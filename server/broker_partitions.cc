@@ -13,19 +13,40 @@ namespace {
 // Opened, closed or removed at the same time, per core.
 constexpr size_t kPartitionsAtOnce = 32;
 
-partition::PartitionConfig ToPartitionConfig(const TopicConfig& topic) {
+partition::PartitionConfig ToPartitionConfig(const TopicConfig& topic,
+                                             log::Durability durability) {
   return {.log = {.segment_bytes_max = topic.segment_bytes,
                   .segment_ms = topic.segment_ms,
                   .index_interval_bytes = topic.index_interval_bytes,
-                  .index_bytes_max = topic.segment_index_bytes},
+                  .index_bytes_max = topic.segment_index_bytes,
+                  .durability = topic.durability.value_or(durability)},
           .batch_bytes_max = topic.max_message_bytes,
           .log_append_time = topic.log_append_time};
 }
 
 }  // namespace
 
-log::OpenOptions Broker::OpenOptionsOf(const std::string& topic, int32_t index) const {
-  const std::pair<std::string, int32_t> key(topic, index);
+log::OpenOptions Broker::OpenOptionsOf(const TopicImage& topic, int32_t index) const {
+  const log::RecoveryResult* recovered = group_.recovered.get();
+  if (recovered != nullptr && recovered->origin != log::RecoveryResult::Origin::kFresh) {
+    const auto found = recovered->partitions.find({topic.id, static_cast<uint32_t>(index)});
+    if (found == recovered->partitions.end()) return {};
+    const log::RecoveredPartition& partition = found->second;
+    const auto offset = [](uint64_t value) { return base::Offset(static_cast<int64_t>(value)); };
+    const bool damaged = partition.verdict != log::PartitionVerdict::kWhole;
+    // What nothing is known of is scanned from its start.
+    if (!partition.proven && !partition.page_cache && !damaged) {
+      return {.log_start = offset(partition.log_start)};
+    }
+    return {.clean = recovered->origin == log::RecoveryResult::Origin::kClean && partition.proven,
+            .recovered = log::RecoveredLog{.proven = partition.proven,
+                                           .end = partition.end,
+                                           .rebuild_from = offset(partition.rebuild_from),
+                                           .log_start = offset(partition.log_start),
+                                           .page_cache = partition.page_cache,
+                                           .closed_reason = damaged ? partition.reason : ""}};
+  }
+  const std::pair<std::string, int32_t> key(topic.name, index);
   const auto offset = [&](const log::OffsetCheckpoint& checkpoint) {
     const auto found = checkpoint.find(key);
     return found == checkpoint.end() ? base::Offset(0) : found->second;
@@ -45,7 +66,7 @@ task::Task<void> Broker::OpenPartition(const TopicImage* topic, int32_t index, t
   log::RecoveryInfo info;
   auto opened = co_await partition::Partition::Open(
       log_environment_, absl::StrCat(group_.data_directory, "/", name), std::move(identity),
-      ToPartitionConfig(topic->config), OpenOptionsOf(topic->name, index), &info);
+      ToPartitionConfig(topic->config, group_.durability), OpenOptionsOf(*topic, index), &info);
   if (opened.ok()) {
     if (info.segments_removed > 0 || (info.bytes_cut > 0 && !info.cut_reason.empty())) {
       RT_LOG(kWarn, "{}: ends at offset {}: cut {} bytes and removed {} segments behind it: {}",
@@ -134,6 +155,7 @@ std::vector<PartitionStatus> Broker::LocalStatus() const {
     all.push_back({.id = id,
                    .topic = partition.identity().name.topic,
                    .core = core_.id().value(),
+                   .refuses_appends = std::string(partition.log().write_status().message()),
                    .log_start = partition.log_start(),
                    .high_watermark = partition.high_watermark(),
                    .log_end = partition.log_end(),

@@ -61,6 +61,7 @@ Process::Process(ProcessOptions options)
       watchdog_(group_, {.on_report = &ReportStuck}) {
   brokers_.data_directory = options_.data_directory;
   brokers_.topic_defaults = options_.topic_defaults;
+  brokers_.durability = options_.durability;
   brokers_.brokers.resize(options_.cpus.size());
   endpoints_.advertise_cores = options_.advertise_cores;
   endpoints_.host =
@@ -110,6 +111,8 @@ absl::StatusOr<std::unique_ptr<Process>> Process::Start(ProcessOptions options) 
   // cannot be parsed is told by whoever parses it.
   google::protobuf::SetLogHandler(nullptr);
   std::unique_ptr<Process> process(new Process(std::move(options)));
+  RT_ASSIGN_OR_RETURN(process->sync_thread_,
+                      log::SyncThread::Start(process->options_.data_directory));
   const uint32_t count = process->group_.count();
   for (uint32_t index = 0; index < count; ++index) {
     process->threads_.push_back(std::make_unique<CoreThread>());
@@ -170,6 +173,7 @@ absl::Status Process::Stop() {
         "the disk did not answer in time; stopping without closing the logs");
   }
   const absl::Status status = future.get();
+  sync_thread_->Stop();
   watchdog_.Stop();  // before the cores go
   for (auto& thread : threads_) thread->core->RequestStop();
   JoinThreads();

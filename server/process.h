@@ -1,8 +1,9 @@
 // The broker as a whole: its core threads, their start in order and their stop in order. Used by
 // main() on the control thread, and by tests.
 //
-//   Start: threads and rings -> catalog -> partitions opened (recovery) -> listeners -> serving
-//   Stop:  listeners and connections -> logs closed -> checkpoints, clean marker -> threads end
+//   Start: threads and rings -> catalog -> journals recovered -> partitions opened -> listeners
+//   Stop:  listeners and connections -> logs closed -> journals closed, checkpoints, clean marker
+//          -> threads end
 #pragma once
 
 #include <chrono>
@@ -21,8 +22,10 @@
 #include "engine/core/watchdog.h"
 #include "engine/io/uring_ring_setup.h"
 #include "engine/log/data_directory.h"
+#include "engine/log/journal/file_system_sync.h"
 #include "server/cluster/local_catalog.h"
 #include "server/core_server.h"
+#include "server/journals.h"
 #include "server/native/session.h"
 
 namespace ringtail::server {
@@ -41,6 +44,8 @@ struct ProcessOptions {
   io::UringOptions uring;
   CoreServerOptions server;
   TopicDefaults topic_defaults;
+  log::Durability durability = log::Durability::kJournal;
+  JournalSettings journal;
   native::SessionOptions native;
 };
 
@@ -97,6 +102,8 @@ class Process {
   ProcessOptions options_;
   core::CoreGroup group_;
   core::Watchdog watchdog_;  // looks from when all cores are there until they are asked to stop
+  std::unique_ptr<log::SyncThread> sync_thread_;  // outlives the cores' journals
+  log::RecoveryProgress recovery_progress_;
   BrokerGroup brokers_;
   Endpoints endpoints_;
   std::unique_ptr<LocalCatalog> catalog_;  // used on core 0

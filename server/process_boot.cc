@@ -121,12 +121,16 @@ task::Task<void> Process::StartAccepting() {
 
 task::Task<absl::Status> Process::BootTask() {
   RT_CO_RETURN_IF_ERROR(co_await OpenCatalog());
+  RT_CO_RETURN_IF_ERROR(co_await OpenJournals(brokers_, options_.journal, sync_thread_.get(),
+                                              &recovery_progress_));
   co_await FinishDeletions(core::Core::Current().io(), options_.data_directory, *catalog_);
   co_await PublishImage(catalog_->image());
+  RT_CO_RETURN_IF_ERROR(co_await JournalsAreInUse(brokers_));
   // They are about the partitions of the last run, not of topics that are made from now on.
   brokers_.opened_clean = false;
   brokers_.recovery_points.clear();
   brokers_.log_starts.clear();
+  brokers_.recovered.reset();
   RT_CO_RETURN_IF_ERROR(co_await BindAll());
   const auto taken =
       co_await log::TakeCleanShutdown(core::Core::Current().io(), options_.data_directory);
@@ -195,6 +199,7 @@ task::Task<absl::Status> Process::StopTask() {
     clean &= co_await core::CallOn(broker->core().id(), [broker] { return broker->CloseAll(); });
   }
   if (!clean) co_return absl::UnavailableError("not all partitions were closed cleanly");
+  RT_CO_RETURN_IF_ERROR(co_await CloseJournals(brokers_));
   RT_CO_RETURN_IF_ERROR(co_await WriteCheckpoints());
   co_return co_await log::MarkCleanShutdown(core::Core::Current().io(), options_.data_directory);
 }

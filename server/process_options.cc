@@ -53,6 +53,20 @@ CoreServerOptions ToServerOptions(const Config& config, size_t cores, size_t des
   return options;
 }
 
+JournalSettings ToJournalSettings(const Config& config) {
+  JournalSettings settings;
+  settings.file_bytes = config.journal_file_bytes() / 4096 * 4096;
+  settings.bytes_max = config.journal_bytes_max();
+  settings.bypass_bytes = static_cast<size_t>(config.journal_bypass_bytes());
+  settings.depth = static_cast<size_t>(config.journal_depth());
+  settings.sync_mode = config.journal_sync() == "fdatasync" ? log::JournalSyncMode::kFdatasync
+                                                            : log::JournalSyncMode::kDataSync;
+  if (settings.sync_mode == log::JournalSyncMode::kFdatasync) settings.depth = 1;
+  settings.sync_age_ns = config.journal_sync_age_ms() * base::kNanosPerMilli;
+  settings.accept_loss = config.accept_journal_loss();
+  return settings;
+}
+
 }  // namespace
 
 ProcessOptions ToProcessOptions(const LoadedConfig& loaded, size_t descriptors) {
@@ -77,6 +91,9 @@ ProcessOptions ToProcessOptions(const LoadedConfig& loaded, size_t descriptors) 
   options.server = ToServerOptions(config, loaded.cpus.size(), descriptors);
   options.topic_defaults = {.partitions = static_cast<uint32_t>(config.default_partitions()),
                             .auto_create = config.auto_create_topics()};
+  options.durability = config.durability() == "journal" ? log::Durability::kJournal
+                                                        : log::Durability::kPageCache;
+  options.journal = ToJournalSettings(config);
   options.native.software_version = kVersion;
   options.native.exchanges_max = static_cast<uint32_t>(options.server.connection.exchanges_max);
   options.native.connection_bytes_max = options.server.connection.bytes_max;

@@ -10,6 +10,7 @@ namespace ringtail::server {
 namespace {
 
 constexpr size_t kTopicNameBytesMax = 249;
+constexpr char kFlushNever[] = "9223372036854775807";
 
 // Stores `value` into the config; an error says what was expected.
 using Apply = absl::Status (*)(absl::string_view value, TopicConfig* config);
@@ -45,10 +46,35 @@ absl::Status ApplyTimestampType(absl::string_view value, TopicConfig* config) {
   return absl::OkStatus();
 }
 
+absl::Status SetDurability(absl::string_view name, log::Durability durability,
+                           TopicConfig* config) {
+  if (config->durability.has_value() && *config->durability != durability) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "flush.messages=1 asks for ringtail.durability=journal; '", name, "' contradicts it"));
+  }
+  config->durability = durability;
+  return absl::OkStatus();
+}
+
+absl::Status ApplyDurability(absl::string_view value, TopicConfig* config) {
+  if (value == "journal") return SetDurability(value, log::Durability::kJournal, config);
+  if (value == "page_cache") return SetDurability(value, log::Durability::kPageCache, config);
+  return absl::InvalidArgumentError(
+      absl::StrCat("expected journal or page_cache, got '", value, "'"));
+}
+
+// Kafka's way to ask for an acknowledgement that survives a power cut.
+absl::Status ApplyFlushMessages(absl::string_view value, TopicConfig* config) {
+  if (value == "1") return SetDurability(value, log::Durability::kJournal, config);
+  if (value == kFlushNever) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "expected 1 (each append is durable when it is acknowledged: ringtail.durability=journal) or ",
+      kFlushNever, " (never), got '", value, "'"));
+}
+
 constexpr const char* kProducer = "producer";
 constexpr const char* kDelete = "delete";
 constexpr const char* kUnlimited = "-1";
-constexpr const char* kPageCache = "page_cache";
 
 struct Entry {
   absl::string_view name;
@@ -60,6 +86,7 @@ constexpr int64_t kInt32Max = INT32_MAX;
 const Entry kEntries[] = {
     {"cleanup.policy", "delete", ApplyOnly<kDelete>},
     {"compression.type", "producer", ApplyOnly<kProducer>},
+    {"flush.messages", kFlushNever, ApplyFlushMessages},
     {"index.interval.bytes", "4096",
      ApplyInteger<int32_t, &TopicConfig::index_interval_bytes, 0, kInt32Max>},
     {"max.message.bytes", "1048588",
@@ -68,7 +95,7 @@ const Entry kEntries[] = {
     {"min.insync.replicas", "1", ApplyInteger<int32_t, &TopicConfig::min_insync_replicas, 1, 1>},
     {"retention.bytes", "-1", ApplyOnly<kUnlimited>},
     {"retention.ms", "-1", ApplyOnly<kUnlimited>},
-    {"ringtail.durability", "page_cache", ApplyOnly<kPageCache>},
+    {"ringtail.durability", "broker", ApplyDurability},
     {"segment.bytes", "1073741824",
      ApplyInteger<int64_t, &TopicConfig::segment_bytes, 1 << 14, kInt32Max>},
     {"segment.index.bytes", "10485760",

@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "engine/log/log_options.h"
 
 namespace ringtail::server {
 
@@ -21,6 +23,7 @@ struct TopicConfig {
   int32_t index_interval_bytes = 4096;
   int32_t segment_index_bytes = 10 << 20;
   bool log_append_time = false;
+  std::optional<log::Durability> durability;  // not set: the broker's
   int32_t min_insync_replicas = 1;
 };
 

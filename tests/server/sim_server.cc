@@ -26,6 +26,7 @@ SimServer::SimServer(sim::SimWorld& world, const SimServerOptions& options) : op
   sim_ = std::make_unique<sim::SimBroker>(world, "broker", sim_options);
   brokers_.data_directory = kDataDirectory;
   brokers_.topic_defaults = options.topic_defaults;
+  brokers_.durability = options.durability;
   brokers_.brokers.resize(options.cores);
   endpoints_.host = "127.0.0.1";
   endpoints_.advertise_cores = options.advertise_cores;
@@ -112,8 +113,11 @@ task::Task<absl::Status> SimServer::ListenAll() {
 
 task::Task<absl::Status> SimServer::Boot() {
   RT_CO_RETURN_IF_ERROR(co_await OpenCatalog());
+  RT_CO_RETURN_IF_ERROR(co_await OpenJournals(brokers_, options_.journal, nullptr, nullptr));
   co_await FinishDeletions(core::Core::Current().io(), kDataDirectory, *catalog_);
   co_await Publish(catalog_->image());
+  RT_CO_RETURN_IF_ERROR(co_await JournalsAreInUse(brokers_));
+  brokers_.recovered.reset();
   if (!options_.listen) co_return absl::OkStatus();
   co_return co_await ListenAll();
 }
@@ -135,6 +139,7 @@ task::Task<bool> SimServer::Close(base::Nanos grace_ns) {
     clean &= co_await core::CallOn(broker->core().id(), [broker] { return broker->CloseAll(); });
   }
   if (!clean) co_return false;
+  if (!(co_await CloseJournals(brokers_)).ok()) co_return false;
   co_return (co_await log::MarkCleanShutdown(core::Core::Current().io(), kDataDirectory)).ok();
 }
 

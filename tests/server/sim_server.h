@@ -10,6 +10,7 @@
 
 #include "server/cluster/local_catalog.h"
 #include "server/core_server.h"
+#include "server/journals.h"
 #include "server/native/session.h"
 #include "tests/sim/cluster.h"
 
@@ -22,6 +23,8 @@ struct SimServerOptions {
   sim::SimBackendOptions backend;
   bool advertise_cores = true;
   bool listen = true;
+  log::Durability durability = log::Durability::kJournal;
+  JournalSettings journal = {.file_bytes = 1 << 20, .bytes_max = 4 << 20};
 };
 
 class SimServer {
