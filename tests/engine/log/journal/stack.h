@@ -1,0 +1,289 @@
+// All of durability on a simulated machine: several cores' journals, logs of both modes over them,
+// recovery; and an oracle that knows what was sent, acknowledged and visible. A cut of the process
+// or of the power at any operation, then Start() again, must keep what was promised.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "engine/io/file.h"
+#include "engine/log/data_directory.h"
+#include "engine/log/journal/core_journal.h"
+#include "engine/log/journal/journal_manifest.h"
+#include "engine/log/journal/recovery.h"
+#include "engine/log/log.h"
+#include "engine/log/log_environment.h"
+#include "tests/engine/log/batch_maker.h"
+#include "tests/engine/log/machine.h"
+
+namespace ringtail::log {
+
+struct StackOptions {
+  uint32_t cores = 2;
+  size_t depth = 2;
+  size_t bypass_bytes = 12 << 10;
+};
+
+// What is known of one partition, over all runs.
+struct Known {
+  struct Batch {
+    int64_t base = 0;
+    int64_t next = 0;
+    std::string bytes;
+  };
+  base::Uuid id;
+  std::string topic;
+  Durability durability = Durability::kJournal;
+  std::vector<Batch> sent;  // one history, in order
+  int64_t acked = 0;        // all below was acknowledged
+  int64_t visible = 0;      // all below was below durable_end
+  int64_t synced = 0;       // page_cache: all below was synced
+  int64_t cutting = INT64_MAX;  // a truncation to here may have happened
+  int64_t log_start = 0;    // acknowledged
+  int64_t log_start_asked = 0;
+  bool switched = false;    // was journaled or not from time to time
+  bool created = false;     // Create() has ended well
+  bool deleted = false;     // the catalog knows that it is gone
+
+  int64_t end() const { return sent.empty() ? 0 : sent.back().next; }
+};
+
+class Stack {
+ public:
+  Stack(SimMachine& machine, std::vector<Known>& known, const StackOptions& options)
+      : machine_(machine), known_(known), options_(options) {}
+  // After the process has ended, or Stop().
+  ~Stack() {
+    parts_.clear();
+    cores_.clear();
+  }
+
+  struct Part : LogObserver {
+    Stack* stack = nullptr;
+    size_t known = 0;
+    std::unique_ptr<Log> log;
+    bool gone = false;
+    Known& facts() { return stack->known_[known]; }
+    void OnDurable(base::Offset end) override {
+      facts().visible = std::max(facts().visible, end.value());
+    }
+  };
+
+  std::map<size_t, std::unique_ptr<Part>>& parts() { return parts_; }
+  CoreJournal& journal(uint32_t core) { return *cores_[core]->journal; }
+  const RecoveryResult& recovered() const { return recovered_; }
+  size_t cores() const { return cores_.size(); }
+
+  // Recovery, journals, logs. Ok: all that the catalog has is open.
+  task::Task<absl::Status> Start() {
+    RecoveryOptions options;
+    options.data_dir = "/data";
+    options.cores = options_.cores;
+    options.core_of = [this](const JournalKey& key) { return CoreOf(key); };
+    auto recovered = co_await RecoverJournals(machine_.io(), options);
+    if (!recovered.ok()) co_return recovered.status();
+    recovered_ = *std::move(recovered);
+    for (uint32_t core = 0; core < options_.cores; ++core) {
+      cores_.push_back(std::make_unique<Core>());
+      Core& each = *cores_.back();
+      LogOptions logs;
+      logs.allocate_bytes_min = 0;
+      logs.write_path = WritePath::kRing;
+      each.env = std::make_unique<LogEnvironment>(machine_.io(), logs, nullptr);
+      auto opened = co_await CoreJournal::Open(machine_.io(), nullptr, JournalOf(core));
+      if (!opened.ok()) co_return opened.status();
+      each.journal = *std::move(opened);
+      each.env->set_journal(each.journal.get());
+    }
+    for (size_t i = 0; i < known_.size(); ++i) {
+      if (!known_[i].created || known_[i].deleted) continue;
+      const absl::Status opened = co_await OpenPart(i);
+      if (!opened.ok()) co_return opened;
+    }
+    for (const auto& core : cores_) {
+      const absl::Status written = co_await core->journal->sync().WriteCheckpoint();
+      if (!written.ok()) co_return written;
+    }
+    co_return co_await FinishDeletions();
+  }
+
+  task::Task<absl::Status> Stop() {
+    absl::Status status;
+    for (auto& [index, part] : parts_) {
+      if (!part->gone) status.Update(co_await part->log->Close());
+    }
+    for (const auto& core : cores_) status.Update(co_await core->journal->Close());
+    if (!status.ok()) co_return status;
+    auto manifest = co_await ReadManifest(machine_.io(), "/data");
+    if (!manifest.ok()) co_return manifest.status();
+    manifest->state = ManifestState::kClean;
+    co_return co_await WriteManifest(machine_.io(), "/data", *manifest);
+  }
+
+  task::Task<absl::Status> Create(std::string topic, Durability durability) {
+    known_.push_back({});
+    const size_t index = known_.size() - 1;
+    known_[index].id = Id(next_id_ + known_.size());
+    known_[index].topic = topic;
+    known_[index].durability = durability;
+    auto part = NewPart(index);
+    auto made = co_await Log::Create(EnvOf(index), *part, Directory(index), ConfigOf(index),
+                                     {topic, 0}, known_[index].id);
+    if (!made.ok()) co_return made.status();
+    part->log = *std::move(made);
+    parts_[index] = std::move(part);
+    known_[index].created = true;
+    co_return absl::OkStatus();
+  }
+
+  // The catalog first, then the files.
+  task::Task<absl::Status> Drop(size_t index) {
+    known_[index].deleted = true;
+    parts_[index]->gone = true;
+    co_return co_await parts_[index]->log->CloseAndRemove();
+  }
+
+  // Queues; the ack is noted when it comes.
+  void Append(size_t index, int records, int value_bytes) {
+    Part& part = *parts_[index];
+    kept_.push_back(std::make_unique<std::string>(
+        MakeBatch({.records = records, .value_bytes = static_cast<size_t>(value_bytes)})));
+    std::string& bytes = *kept_.back();
+    const AppendResult append = part.log->AppendAsLeader(
+        base::MutableByteView(reinterpret_cast<uint8_t*>(bytes.data()), bytes.size()), 1);
+    if (!append.ok()) return;
+    part.facts().sent.push_back({append.base_offset.value(), append.end_offset.value(), bytes});
+    task::Spawn("ack", NoteAck(this, &part, append));
+  }
+
+  std::string Directory(size_t index) const { return absl::StrCat("/data/", known_[index].topic, "-0"); }
+
+ private:
+  struct Core {
+    std::unique_ptr<CoreJournal> journal;
+    std::unique_ptr<LogEnvironment> env;
+  };
+
+  static base::Uuid Id(size_t n) {
+    base::Uuid id;
+    for (size_t i = 0; i < 16; ++i) id.bytes[i] = static_cast<uint8_t>(n * 31 + i);
+    return id;
+  }
+  static task::Task<void> NoteAck(Stack* stack, Part* part, AppendResult append) {
+    const absl::Status status = co_await part->log->WaitDurable(append, base::kNever);
+    if (status.ok()) {
+      part->facts().acked = std::max(part->facts().acked, append.end_offset.value());
+    }
+  }
+
+  uint32_t CoreOfIndex(size_t index) const { return static_cast<uint32_t>(index % options_.cores); }
+  std::optional<uint32_t> CoreOf(const JournalKey& key) const {
+    for (size_t i = 0; i < known_.size(); ++i) {
+      if (known_[i].id == key.first && known_[i].created && !known_[i].deleted) {
+        return CoreOfIndex(i);
+      }
+    }
+    return std::nullopt;
+  }
+  LogEnvironment& EnvOf(size_t index) { return *cores_[CoreOfIndex(index)]->env; }
+  LogConfig ConfigOf(size_t index) const {
+    LogConfig config;
+    config.segment_bytes_max = 40 << 10;
+    config.index_interval_bytes = 512;
+    config.durability = known_[index].durability;
+    return config;
+  }
+  CoreJournalOptions JournalOf(uint32_t core) const {
+    const RecoveredCore& from = recovered_.cores[core];
+    CoreJournalOptions options;
+    options.journal.directory = JournalCoreDirectory("/data", core);
+    options.journal.run = recovered_.run;
+    options.journal.core = core;
+    options.journal.dir_id = recovered_.dir_id;
+    options.journal.file_bytes = 128 << 10;
+    options.journal.bytes_max = 4 * (128 << 10);
+    options.journal.reserve_bytes = 16 << 10;
+    options.journal.zero_chunk_bytes = 32 << 10;
+    options.journal.depth = options_.depth;
+    options.journal.held = from.held;
+    options.reclaim.sync_path = JournalSyncPath("/data");
+    options.bypass_bytes = options_.bypass_bytes;
+    options.checkpoint_slot = from.checkpoint_slot;
+    options.checkpoint_number = from.checkpoint_number;
+    options.carried_records = from.carried_records;
+    options.carried_held = from.carried_held;
+    return options;
+  }
+  std::unique_ptr<Part> NewPart(size_t index) {
+    auto part = std::make_unique<Part>();
+    part->stack = this;
+    part->known = index;
+    return part;
+  }
+  task::Task<absl::Status> OpenPart(size_t index) {
+    OpenOptions options;
+    options.topic_id = known_[index].id;
+    const auto found = recovered_.partitions.find({known_[index].id, 0});
+    if (found != recovered_.partitions.end()) {
+      const RecoveredPartition& from = found->second;
+      if (from.verdict != PartitionVerdict::kWhole) {
+        co_return absl::DataLossError(absl::StrCat(Directory(index), ": ", from.reason));
+      }
+      if (from.proven || from.page_cache) {
+        options.clean = recovered_.origin == RecoveryResult::Origin::kClean && from.proven;
+        options.recovered = RecoveredLog{.proven = from.proven,
+                                         .end = from.end,
+                                         .rebuild_from = base::Offset(int64_t(from.rebuild_from)),
+                                         .log_start = base::Offset(int64_t(from.log_start)),
+                                         .page_cache = from.page_cache};
+      } else {
+        options.log_start = base::Offset(int64_t(from.log_start));
+      }
+    }
+    auto part = NewPart(index);
+    RecoveryInfo info;
+    auto opened = co_await Log::Open(EnvOf(index), *part, Directory(index), ConfigOf(index),
+                                     {known_[index].topic, 0}, options, &info);
+    if (!opened.ok()) {
+      co_return absl::DataLossError(
+          absl::StrCat(Directory(index), ": ", opened.status().message()));
+    }
+    part->log = *std::move(opened);
+    parts_[index] = std::move(part);
+    co_return absl::OkStatus();
+  }
+  // As the server does with its tombstones, and with what a creation left that a crash cut short.
+  task::Task<absl::Status> FinishDeletions() {
+    for (size_t i = 0; i < known_.size(); ++i) {
+      if (known_[i].created && !known_[i].deleted) continue;
+      const auto owner = co_await ReadPartitionMetadata(machine_.io(), Directory(i));
+      const bool taken = !owner.ok() || *owner != known_[i].id;
+      if (owner.ok() && taken) continue;
+      bool other = false;
+      for (const Known& each : known_) {
+        other = other || (each.topic == known_[i].topic && each.created && !each.deleted);
+      }
+      if (!owner.ok() && other) continue;
+      if (!machine_.io().StatPath(Directory(i)).ok()) continue;
+      const absl::Status removed = co_await io::RemoveDirectoryWithFiles(
+          machine_.io(), Directory(i), kPartitionMetadataFile);
+      if (!removed.ok() && !absl::IsNotFound(removed)) co_return removed;
+    }
+    co_return absl::OkStatus();
+  }
+
+  SimMachine& machine_;
+  std::vector<Known>& known_;
+  StackOptions options_;
+  RecoveryResult recovered_;
+  std::vector<std::unique_ptr<Core>> cores_;
+  std::map<size_t, std::unique_ptr<Part>> parts_;
+  std::vector<std::unique_ptr<std::string>> kept_;
+  size_t next_id_ = 0;
+};
+
+}  // namespace ringtail::log
