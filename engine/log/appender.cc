@@ -167,7 +167,9 @@ void Log::FailQueue(const absl::Status& why) {
 void Log::WriteFailed(const absl::Status& why, bool transient) {
   ++env_.counters().write_failures;
   Segment& segment = *queue_.front().segment;
-  if (const FilePin pin = env_.files().TryPin(segment.file()); pin && !Journaled()) {
+  if (const FilePin pin = env_.files().TryPin(segment.file()); Journaled()) {
+    segment.allocated_bytes = std::max(segment.allocated_bytes, segment.written_bytes + 1);
+  } else if (pin) {
     const int error = env_.io().Truncate(pin.fd(), segment.written_bytes);
     segment.allocated_bytes = segment.written_bytes;
     if (error != 0) {

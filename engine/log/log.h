@@ -318,7 +318,7 @@ class Log : private JournaledLog {
   task::Task<void> SwitchMode();
   task::Task<absl::Status> SyncFiles();
   task::Task<absl::Status> WriteBackFiles();
-  void TellSynced(const Segment& segment);
+  void TellSynced(const LogEnd& end);
   task::Task<absl::Status> StageCut(LogEnd end, uint8_t flags, uint64_t* op);
   task::Task<absl::Status> CutDone(uint64_t op);
   task::Task<absl::Status> Drop();

@@ -329,13 +329,14 @@ task::Task<absl::Status> Log::Drop() {
     staged = (co_await StageDurably(entry, &op)).ok();
   }
   const std::string gone = absl::StrCat(directory_, ".", journal_->topic_id().ToString(), "-delete");
-  RT_CO_RETURN_IF_ERROR(co_await io::Rename(env_.io(), directory_, gone));
-  RT_CO_RETURN_IF_ERROR(co_await io::SyncDirectory(env_.io(), ParentOf(directory_)));
+  absl::Status status = co_await io::Rename(env_.io(), directory_, gone);
+  if (status.ok()) status = co_await io::SyncDirectory(env_.io(), ParentOf(directory_));
   dropped_ = true;
-  if (staged) journal_->Applied(op);
+  if (status.ok() && staged) journal_->Applied(op);
   maintenance_.Unlock();  // a sync in flight may wait for it
   co_await env_.journal()->sync().Remove(journal_.get());
   co_await maintenance_.Lock();
+  if (!status.ok()) co_return status;
   co_return co_await io::RemoveDirectoryWithFiles(env_.io(), gone, kPartitionMetadataFile);
 }
 
@@ -434,11 +435,8 @@ void Log::OnSynced(uint64_t, const LogEnd&) {
 }
 
 // A page_cache log has no entries that lead to its end: sealed segments say how far it is synced.
-void Log::TellSynced(const Segment& segment) {
+void Log::TellSynced(const LogEnd& end) {
   if (journal_ == nullptr || mode_ != Durability::kPageCache || poisoned_) return;
-  const LogEnd end = {static_cast<uint64_t>(segment.totals.next_offset.value()),
-                      static_cast<uint64_t>(segment.base().value()),
-                      static_cast<uint32_t>(segment.written_bytes)};
   if (journal_->pending_ops() > 0 || end.offset <= journal_->durable_end().offset) return;
   journal_->SyncedTo(end);
 }

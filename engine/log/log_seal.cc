@@ -99,7 +99,9 @@ task::Task<absl::Status> Log::SaveSealed() {
     segment.saved = true;
     recovery_point_ = std::max(recovery_point_, segments_[i + 1]->base());
     synced_end_ = std::max(synced_end_, recovery_point_);
-    TellSynced(segment);
+    TellSynced({static_cast<uint64_t>(segment.totals.next_offset.value()),
+                static_cast<uint64_t>(segment.base().value()),
+                static_cast<uint32_t>(segment.written_bytes)});
   }
   co_return co_await WriteSnapshots(/*sync=*/false);
 }
@@ -244,6 +246,7 @@ task::Task<absl::Status> Log::SaveAll() {
   directory_dirty_ = true;
   RT_CO_RETURN_IF_ERROR(co_await SyncWritten());
   recovery_point_ = log_end_;  // the active segment is as a sealed one now
+  TellSynced(WrittenPlace());
   co_return absl::OkStatus();
 }
 

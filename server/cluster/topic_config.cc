@@ -59,8 +59,10 @@ absl::Status SetDurability(absl::string_view name, log::Durability durability,
 absl::Status ApplyDurability(absl::string_view value, TopicConfig* config) {
   if (value == "journal") return SetDurability(value, log::Durability::kJournal, config);
   if (value == "page_cache") return SetDurability(value, log::Durability::kPageCache, config);
-  return absl::InvalidArgumentError(
-      absl::StrCat("expected journal or page_cache, got '", value, "'"));
+  if (value == "broker") return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "expected journal, page_cache or broker (what the broker's --durability says), got '", value,
+      "'"));
 }
 
 // Kafka's way to ask for an acknowledgement that survives a power cut.

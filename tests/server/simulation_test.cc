@@ -92,6 +92,7 @@ class Simulation {
         return;
       case 3:
         traffic_->port = 0;
+        world_.faults().Clear();  // recovery needs the space for what it writes again
         server_->Kill();
         Start(2);
         return;

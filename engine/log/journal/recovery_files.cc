@@ -40,10 +40,11 @@ absl::Status SegmentFiles::List() {
   return absl::OkStatus();
 }
 
-bool SegmentFiles::Reaches(const LogEnd& place) const {
+bool SegmentFiles::Reaches(const LogEnd& place, uint64_t log_start) const {
   if (place.position == 0) return true;
   const auto found = sizes_.find(place.segment_base);
-  return found != sizes_.end() && found->second >= int64_t{place.position};
+  if (found == sizes_.end()) return log_start >= place.offset;
+  return found->second >= int64_t{place.position};
 }
 
 task::Task<absl::StatusOr<int>> SegmentFiles::Open(uint64_t base, int flags) {

@@ -20,7 +20,8 @@ class SegmentFiles : public SegmentEvidence {
   // Reads which .log files there are. NotFound without the directory.
   absl::Status List();
   const std::map<uint64_t, int64_t>& sizes() const { return sizes_; }  // by base
-  bool Reaches(const LogEnd& place) const;
+  // Whether all up to `place` is there, or was removed as it lies below the log's start.
+  bool Reaches(const LogEnd& place, uint64_t log_start) const;
   std::string PathOf(uint64_t base) const;
 
   task::Task<bool> Holds(const EntryHeader& entry) override;

@@ -72,11 +72,21 @@ void TakeRecord(const CheckpointRecord& record, RecoveredPartition* partition) {
   partition->page_cache = (record.flags & kRecordPageCache) != 0;
 }
 
-// Segments of the chain that lie wholly below the log's start: removed, or about to be.
-void ForgetTrimmed(uint64_t log_start, std::map<uint64_t, uint32_t>* lengths) {
-  while (lengths->size() > 1 && std::next(lengths->begin())->first <= log_start) {
-    lengths->erase(lengths->begin());
+// Segments of the chain that lie wholly below the log's start: removed, or about to be. Where the
+// one that the chain begins in is gone already and nothing follows, the log goes on in a new one.
+void ForgetTrimmed(const SegmentFiles& files, Chain* chain) {
+  std::map<uint64_t, uint32_t>& lengths = chain->lengths;
+  while (lengths.size() > 1 && std::next(lengths.begin())->first <= chain->log_start) {
+    lengths.erase(lengths.begin());
   }
+  const uint64_t base = chain->end.segment_base;
+  const bool writes = std::any_of(
+      chain->writes.begin(), chain->writes.end(),
+      [&](const ScannedEntry* each) { return each->entry.segment_base == base; });
+  if (chain->end.position == 0 || writes || files.sizes().contains(base)) return;
+  lengths.erase(base);
+  chain->end = {chain->end.offset, chain->end.offset, 0};
+  lengths[chain->end.segment_base] = 0;
 }
 
 }  // namespace
@@ -179,7 +189,7 @@ task::Task<absl::Status> RecoveryRun::RecoverClean(const CheckpointRecord& recor
   const JournalKey key(record.topic_id, record.partition);
   RecoveredPartition& partition = outcome->partition;
   TakeRecord(record, &partition);
-  if (partition.directory.empty() || !files->Reaches(partition.end)) {
+  if (partition.directory.empty() || !files->Reaches(partition.end, partition.log_start)) {
     Refuse(nullptr, key, PartitionVerdict::kRefused,
            partition.directory.empty()
                ? std::string("its directory is missing")
@@ -190,8 +200,13 @@ task::Task<absl::Status> RecoveryRun::RecoverClean(const CheckpointRecord& recor
     co_return absl::OkStatus();
   }
   const auto& sizes = files->sizes();
-  const bool as_left = sizes.empty() || (sizes.rbegin()->first == partition.end.segment_base &&
-                                         sizes.rbegin()->second == int64_t{partition.end.position});
+  const bool trimmed = !sizes.contains(partition.end.segment_base);
+  if (trimmed) partition.end = {partition.end.offset, partition.end.offset, 0};
+  // Behind it there may be a segment that was begun and got nothing.
+  auto last = sizes.rbegin();
+  if (last != sizes.rend() && last->second == 0 && last->first == partition.end.offset) ++last;
+  const bool as_left = last == sizes.rend() || (last->first == partition.end.segment_base &&
+                                                last->second == int64_t{partition.end.position});
   partition.proven = as_left;
   if (!as_left) {
     RT_LOG(kWarn, "{}: longer than the broker left it: another program has appended to it",
@@ -237,10 +252,7 @@ task::Task<absl::Status> RecoveryRun::RecoverChain(io::Backend& io, JournalKey k
     }
     co_return absl::OkStatus();
   }
-  std::map<uint64_t, uint32_t> lengths = chain.lengths;
-  ForgetTrimmed(chain.log_start, &lengths);
-  const bool trimmed = lengths.begin()->first > chain.lowest.segment_base;
-  if (!files->Reaches(chain.lowest) && !trimmed) {
+  if (!files->Reaches(chain.lowest, chain.log_start)) {
     partition.end = {chain.start.offset, chain.start.segment_base, chain.start.position};
     Refuse(journal, key, PartitionVerdict::kRefused,
            absl::StrCat(files->PathOf(chain.lowest.segment_base), " is shorter than the ",
@@ -248,6 +260,9 @@ task::Task<absl::Status> RecoveryRun::RecoverChain(io::Backend& io, JournalKey k
            good_seq, outcome);
     co_return absl::OkStatus();
   }
+  ForgetTrimmed(*files, &chain);
+  // Above what was synced a page_cache log is scanned: what it appended is in no journal.
+  partition.end = chain.page_cache && chain.ends_cut ? chain.lowest : chain.end;
   if (!chain.writes.empty()) good_seq = std::max(good_seq, chain.writes.back()->seq);
   const absl::Status applied = co_await Apply(io, *journal, chain, files, outcome);
   if (!applied.ok()) {
@@ -269,10 +284,22 @@ task::Task<absl::Status> RecoveryRun::RecoverChain(io::Backend& io, JournalKey k
            good_seq, outcome);
     co_return absl::OkStatus();
   }
-  // What a page_cache log appended behind its last entry is in no journal. Behind a TRUNCATE that
-  // is the last word there was nothing.
-  partition.proven = !chain.page_cache || chain.ends_cut;
+  partition.proven = !chain.page_cache;
   outcome->record = RecordOf(key, partition);
+  co_return absl::OkStatus();
+}
+
+// Of a log whose segments the chain does not know: no more than that.
+task::Task<absl::Status> RecoveryRun::CutBehind(LogEnd end, SegmentFiles* files,
+                                                std::set<uint64_t>* touched) {
+  const std::map<uint64_t, int64_t> sizes = files->sizes();
+  for (auto each = sizes.rbegin(); each != sizes.rend(); ++each) {
+    const auto [base, bytes] = *each;
+    if (base > end.segment_base) RT_CO_RETURN_IF_ERROR(co_await files->Remove(base));
+    if (base != end.segment_base || bytes <= int64_t{end.position}) continue;
+    RT_CO_RETURN_IF_ERROR(co_await files->Cut(base, end.position));
+    touched->insert(base);
+  }
   co_return absl::OkStatus();
 }
 
@@ -280,8 +307,7 @@ task::Task<absl::Status> RecoveryRun::Apply(io::Backend& io, const OldJournal& j
                                             const Chain& chain, SegmentFiles* files,
                                             Outcome* outcome) {
   RecoveredPartition& partition = outcome->partition;
-  std::map<uint64_t, uint32_t> lengths = chain.lengths;
-  ForgetTrimmed(chain.log_start, &lengths);
+  const std::map<uint64_t, uint32_t>& lengths = chain.lengths;
   std::set<uint64_t> touched;
   Payloads payloads(io, journal.scan.files);
   absl::Status status;
@@ -289,7 +315,7 @@ task::Task<absl::Status> RecoveryRun::Apply(io::Backend& io, const OldJournal& j
     const EntryHeader& entry = each->entry;
     if (!lengths.contains(entry.segment_base)) continue;  // below the log's start
     touched.insert(entry.segment_base);
-    if (!each->whole) continue;  // the segment has it
+    if (!each->whole || co_await files->Holds(entry)) continue;  // the segment has it
     const auto payload = co_await payloads.Read(*each);
     status = payload.status();
     if (status.ok()) {
@@ -300,10 +326,13 @@ task::Task<absl::Status> RecoveryRun::Apply(io::Backend& io, const OldJournal& j
   }
   co_await payloads.Close();
   RT_CO_RETURN_IF_ERROR(status);
-  const bool cuts = !chain.refused && !chain.suspect && !(chain.page_cache && !chain.ends_cut) &&
-                    !kMutantKeepTail;
+  const bool cuts =
+      !chain.refused && !chain.suspect && !chain.page_cache && !kMutantKeepTail;
+  if (chain.page_cache && chain.ends_cut) {
+    RT_CO_RETURN_IF_ERROR(co_await CutBehind(chain.end, files, &touched));
+  }
   const std::map<uint64_t, int64_t> sizes = files->sizes();
-  bool names = !touched.empty();
+  bool names = !touched.empty() || (chain.page_cache && chain.ends_cut);
   for (const auto& [base, bytes] : sizes) {
     const auto length = lengths.find(base);
     const bool below = base < lengths.begin()->first;

@@ -66,6 +66,8 @@ class RecoveryRun {
                                         Outcome* outcome);
   task::Task<absl::Status> Apply(io::Backend& io, const OldJournal& journal, const Chain& chain,
                                  SegmentFiles* files, Outcome* outcome);
+  task::Task<absl::Status> CutBehind(LogEnd end, SegmentFiles* files,
+                                     std::set<uint64_t>* touched);
   void Refuse(const OldJournal* journal, JournalKey key, PartitionVerdict verdict,
               std::string reason, uint64_t good_seq, Outcome* outcome);
   task::Task<void> RemoveDropped(io::Backend& io, JournalKey key, Outcome* outcome);

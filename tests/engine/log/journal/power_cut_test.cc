@@ -1,6 +1,8 @@
 // The promise itself: whatever a script of appends, cuts, trims, deletions and mode switches has
 // been acknowledged is there after the power was cut, or the process killed, at any operation.
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <optional>
 
 #include "absl/strings/match.h"
@@ -42,6 +44,12 @@ class Script {
   uint64_t Random(uint64_t below) { return rng_.Below(below); }
   base::Nanos Now() { return task::Scheduler::Current().now(); }
 
+  void Tell(const std::string& what) {
+    if (std::getenv("SIM_TRACE") != nullptr) {
+      std::fprintf(stderr, "%ld us: %s\n", static_cast<long>(Now() / 1000), what.c_str());
+    }
+  }
+
   task::Task<absl::Status> Step() {
     std::vector<size_t> open;
     for (auto& [index, part] : stack_->parts()) {
@@ -50,6 +58,11 @@ class Script {
     const size_t index = open[Random(open.size())];
     Stack::Part& part = *stack_->parts()[index];
     const uint64_t what = Random(100);
+    Tell(absl::StrCat(part.facts().topic, " ", what < 55 ? "append" : what < 63 ? "large append" :
+         what < 68 ? "roll" : what < 76 ? "truncate" : what < 83 ? "trim" : what < 87 ? "drop" :
+         what < 91 ? "switch" : what < 95 ? "sync" : "sleep", ": log ", part.log->log_start().value(),
+         " ", part.log->durable_end().value(), " ", part.log->written_end().value(), " ",
+         part.log->log_end().value()));
     if (what < 55) {
       const int appends = 1 + static_cast<int>(Random(3));
       for (int i = 0; i < appends; ++i) stack_->Append(index, 1, 50 + static_cast<int>(Random(6000)));
@@ -218,7 +231,17 @@ class Life {
     if (started.has_value()) {
       EXPECT_TRUE(started->ok()) << started->ToString();
       if (!started->ok()) return 0;
+      if (std::getenv("SIM_TRACE") != nullptr) {
+        for (const auto& [key, each] : stack_->recovered().partitions) {
+          std::fprintf(stderr, "recovered %s: proven %d page_cache %d end %lu segment %lu byte %u "
+                       "log_start %lu rebuild %lu cut %ld applied %ld\n", each.directory.c_str(),
+                       each.proven, each.page_cache, each.end.offset, each.end.segment_base,
+                       each.end.position, each.log_start, each.rebuild_from,
+                       static_cast<long>(each.bytes_cut), static_cast<long>(each.bytes_applied));
+        }
+      }
       Check(machine_, *stack_, known_, power_);
+      power_ = false;
       if (testing::Test::HasFatalFailure()) return 0;
       const auto ran = machine_.TryRun(script.Run(stack_.get()));
       *paused = !ran.has_value();
@@ -238,7 +261,9 @@ class Life {
   }
   void StopClean() {
     const auto stopped = machine_.TryRun(stack_->Stop());
-    ASSERT_TRUE(stopped.has_value() && stopped->ok()) << stopped->ToString();
+    ASSERT_TRUE(stopped.has_value()) << "the stop does not end:\n"
+                                     << machine_.scheduler().DumpTasks();
+    ASSERT_TRUE(stopped->ok()) << stopped->ToString();
     machine_.Kill();
     End(false);
   }
@@ -249,12 +274,12 @@ class Life {
   void End(bool power) {
     stack_.reset();
     machine_.Start();
-    power_ = power;
+    power_ = power_ || power;
   }
   SimMachine machine_;
   std::vector<Known> known_;
   std::unique_ptr<Stack> stack_;
-  bool power_ = false;
+  bool power_ = false;  // was cut since the last check
 };
 
 sim::PowerCutPolicy PolicyOf(uint64_t n) {
