@@ -54,8 +54,27 @@ absl::Status CheckNoJournals(io::Backend& io, const RecoveryOptions& options) {
   return absl::OkStatus();
 }
 
+// What a first start that was cut off has left, or journals that were given up.
+task::Task<absl::Status> RemoveLeftovers(io::Backend& io, std::string data_dir) {
+  const std::string journal = JournalDirectory(data_dir);
+  const auto cores = io.ListDirectory(journal);
+  if (!cores.ok()) co_return absl::IsNotFound(cores.status()) ? absl::OkStatus() : cores.status();
+  for (const io::DirectoryEntry& core : *cores) {
+    uint32_t number = 0;
+    if (!core.is_directory || !ParseJournalCoreDirectory(core.name, &number)) continue;
+    const std::string directory = absl::StrCat(journal, "/", core.name);
+    RT_CO_ASSIGN_OR_RETURN(const auto files, io.ListDirectory(directory));
+    for (const io::DirectoryEntry& file : files) {
+      RT_CO_RETURN_IF_ERROR(co_await io::Unlink(io, absl::StrCat(directory, "/", file.name)));
+    }
+    RT_CO_RETURN_IF_ERROR(co_await io::SyncDirectory(io, directory));
+  }
+  co_return absl::OkStatus();
+}
+
 task::Task<absl::StatusOr<RecoveryResult>> StartFresh(io::Backend& io, RecoveryOptions& options) {
   RT_CO_RETURN_IF_ERROR(CheckNoJournals(io, options));
+  RT_CO_RETURN_IF_ERROR(co_await RemoveLeftovers(io, options.data_dir));
   RecoveryResult result;
   result.dir_id = base::Uuid::Random();
   RT_CO_RETURN_IF_ERROR(co_await io::MakeDirectory(io, JournalDirectory(options.data_dir)));
@@ -283,9 +302,9 @@ task::Task<absl::Status> RecoveryRun::LoadCheckpoint(io::Backend& io, OldJournal
     }
     const CheckpointHeader& header = checkpoint->header;
     if (header.dir_id != manifest_.dir_id) {
-      co_return absl::FailedPreconditionError(
-          absl::StrCat(journal->directory, "/", CheckpointFileName(slot),
-                       ": belongs to another data directory"));
+      absl::StrAppend(&why, why.empty() ? "" : "; ", CheckpointFileName(slot),
+                      " belongs to another data directory");
+      continue;
     }
     if (header.run != manifest_.run || header.core != journal->core) continue;
     if (journal->slot.has_value() && header.number < journal->checkpoint.header.number) continue;

@@ -72,21 +72,29 @@ void TakeRecord(const CheckpointRecord& record, RecoveredPartition* partition) {
   partition->page_cache = (record.flags & kRecordPageCache) != 0;
 }
 
-// Segments of the chain that lie wholly below the log's start: removed, or about to be. Where the
-// one that the chain begins in is gone already and nothing follows, the log goes on in a new one.
-void ForgetTrimmed(const SegmentFiles& files, Chain* chain) {
+// Segments of the chain that lie wholly below the log's start are gone, or about to go. False: one
+// is gone that holds more.
+bool ForgetTrimmed(const SegmentFiles& files, Chain* chain) {
   std::map<uint64_t, uint32_t>& lengths = chain->lengths;
   while (lengths.size() > 1 && std::next(lengths.begin())->first <= chain->log_start) {
     lengths.erase(lengths.begin());
   }
-  const uint64_t base = chain->end.segment_base;
-  const bool writes = std::any_of(
-      chain->writes.begin(), chain->writes.end(),
-      [&](const ScannedEntry* each) { return each->entry.segment_base == base; });
-  if (chain->end.position == 0 || writes || files.sizes().contains(base)) return;
-  lengths.erase(base);
-  chain->end = {chain->end.offset, chain->end.offset, 0};
-  lengths[chain->end.segment_base] = 0;
+  // The one that the chain begins in was removed with what came behind what is known here.
+  const LogEnd low = chain->lowest;
+  if (low.position == 0 || files.sizes().contains(low.segment_base)) return true;
+  const auto in_it = [&](const ScannedEntry* each) {
+    return each->entry.segment_base == low.segment_base;
+  };
+  for (const ScannedEntry* each : chain->writes) {
+    if (in_it(each) && each->entry.end_offset > chain->log_start) return false;
+  }
+  std::erase_if(chain->writes, in_it);
+  lengths.erase(low.segment_base);
+  if (chain->end.segment_base == low.segment_base) {
+    chain->end = {chain->end.offset, chain->end.offset, 0};
+    lengths[chain->end.segment_base] = 0;
+  }
+  return true;
 }
 
 }  // namespace
@@ -252,7 +260,7 @@ task::Task<absl::Status> RecoveryRun::RecoverChain(io::Backend& io, JournalKey k
     }
     co_return absl::OkStatus();
   }
-  if (!files->Reaches(chain.lowest, chain.log_start)) {
+  if (!files->Reaches(chain.lowest, chain.log_start) || !ForgetTrimmed(*files, &chain)) {
     partition.end = {chain.start.offset, chain.start.segment_base, chain.start.position};
     Refuse(journal, key, PartitionVerdict::kRefused,
            absl::StrCat(files->PathOf(chain.lowest.segment_base), " is shorter than the ",
@@ -260,7 +268,6 @@ task::Task<absl::Status> RecoveryRun::RecoverChain(io::Backend& io, JournalKey k
            good_seq, outcome);
     co_return absl::OkStatus();
   }
-  ForgetTrimmed(*files, &chain);
   // Above what was synced a page_cache log is scanned: what it appended is in no journal.
   partition.end = chain.page_cache && chain.ends_cut ? chain.lowest : chain.end;
   if (!chain.writes.empty()) good_seq = std::max(good_seq, chain.writes.back()->seq);

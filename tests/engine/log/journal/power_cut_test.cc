@@ -231,15 +231,6 @@ class Life {
     if (started.has_value()) {
       EXPECT_TRUE(started->ok()) << started->ToString();
       if (!started->ok()) return 0;
-      if (std::getenv("SIM_TRACE") != nullptr) {
-        for (const auto& [key, each] : stack_->recovered().partitions) {
-          std::fprintf(stderr, "recovered %s: proven %d page_cache %d end %lu segment %lu byte %u "
-                       "log_start %lu rebuild %lu cut %ld applied %ld\n", each.directory.c_str(),
-                       each.proven, each.page_cache, each.end.offset, each.end.segment_base,
-                       each.end.position, each.log_start, each.rebuild_from,
-                       static_cast<long>(each.bytes_cut), static_cast<long>(each.bytes_applied));
-        }
-      }
       Check(machine_, *stack_, known_, power_);
       power_ = false;
       if (testing::Test::HasFatalFailure()) return 0;
@@ -260,6 +251,7 @@ class Life {
     End(false);
   }
   void StopClean() {
+    machine_.world().Resume();  // a pause may have come with the script's last turn
     const auto stopped = machine_.TryRun(stack_->Stop());
     ASSERT_TRUE(stopped.has_value()) << "the stop does not end:\n"
                                      << machine_.scheduler().DumpTasks();

@@ -3,6 +3,8 @@
 // or of the power at any operation, then Start() again, must keep what was promised.
 #pragma once
 
+#include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <string>
@@ -87,6 +89,7 @@ class Stack {
     auto recovered = co_await RecoverJournals(machine_.io(), options);
     if (!recovered.ok()) co_return recovered.status();
     recovered_ = *std::move(recovered);
+    TellRecovered();
     for (uint32_t core = 0; core < options_.cores; ++core) {
       cores_.push_back(std::make_unique<Core>());
       Core& each = *cores_.back();
@@ -167,6 +170,19 @@ class Stack {
     std::unique_ptr<CoreJournal> journal;
     std::unique_ptr<LogEnvironment> env;
   };
+
+  // SIM_TRACE=1 in the environment: to see what led to a failure.
+  void TellRecovered() const {
+    if (std::getenv("SIM_TRACE") == nullptr) return;
+    for (const auto& [key, each] : recovered_.partitions) {
+      std::fprintf(stderr,
+                   "recovered %s: proven %d page_cache %d end %lu segment %lu byte %u log_start %lu "
+                   "rebuild %lu cut %ld applied %ld\n",
+                   each.directory.c_str(), each.proven, each.page_cache, each.end.offset,
+                   each.end.segment_base, each.end.position, each.log_start, each.rebuild_from,
+                   static_cast<long>(each.bytes_cut), static_cast<long>(each.bytes_applied));
+    }
+  }
 
   static base::Uuid Id(size_t n) {
     base::Uuid id;
