@@ -60,7 +60,7 @@ struct PartitionStatus {
   partition::PartitionId id;
   std::string topic;
   uint32_t core = 0;
-  std::string offline_reason;  // empty: it is served
+  std::string offline_reason;   // empty: it is served
   std::string refuses_appends;  // why, though it is served; empty: it takes them
   base::Offset log_start, high_watermark, log_end;
   base::Offset recovery_point;

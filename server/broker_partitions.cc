@@ -13,8 +13,7 @@ namespace {
 // Opened, closed or removed at the same time, per core.
 constexpr size_t kPartitionsAtOnce = 32;
 
-partition::PartitionConfig ToPartitionConfig(const TopicConfig& topic,
-                                             log::Durability durability) {
+partition::PartitionConfig ToPartitionConfig(const TopicConfig& topic, log::Durability durability) {
   return {.log = {.segment_bytes_max = topic.segment_bytes,
                   .segment_ms = topic.segment_ms,
                   .index_interval_bytes = topic.index_interval_bytes,

@@ -23,8 +23,7 @@ int64_t BytesMax(io::Backend& io, const BrokerGroup& brokers, const JournalSetti
   const absl::StatusOr<io::DiskSpace> space = io.Space(brokers.data_directory);
   if (!space.ok()) return kBytesMaxDefault;
   const auto cores = static_cast<int64_t>(brokers.brokers.size());
-  return std::clamp(space->total_bytes / kFileSystemPart / cores, kBytesMaxLeast,
-                    kBytesMaxDefault);
+  return std::clamp(space->total_bytes / kFileSystemPart / cores, kBytesMaxLeast, kBytesMaxDefault);
 }
 
 log::CoreJournalOptions OptionsOf(const BrokerGroup& brokers, const JournalSettings& settings,

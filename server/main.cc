@@ -59,12 +59,18 @@ int WaitForSignal(int signal_fd) {
 
 // A start may take long where logs must be scanned. A signal ends the program then at once: nothing
 // has been acknowledged yet, and what recovery changes may be done again.
-absl::StatusOr<std::unique_ptr<Process>> StartUnlessSignalled(ProcessOptions options,
-                                                              int signal_fd) {
+absl::StatusOr<std::unique_ptr<Process>> StartUnlessSignalled(ProcessOptions options, int signal_fd,
+                                                              admin::AdminServer* admin) {
+  log::RecoveryProgress progress;
+  options.recovery_progress = &progress;
   constexpr int kLookEveryMs = 20;
   auto starting = std::async(std::launch::async, [&options] { return Process::Start(options); });
   pollfd signalled{.fd = signal_fd, .events = POLLIN};
   while (starting.wait_for(std::chrono::milliseconds(kLookEveryMs)) != std::future_status::ready) {
+    admin->SetNotReady(absl::StrCat("starting: read ", progress.bytes_read.load(), " of ",
+                                    progress.bytes_total.load(), " bytes of journals, recovered ",
+                                    progress.partitions_done.load(), " of ",
+                                    progress.partitions_total.load(), " partitions"));
     if (poll(&signalled, 1, 0) <= 0) continue;
     RT_LOG(kInfo, "asked to stop while starting");
     base::FlushLogs();
@@ -82,9 +88,9 @@ absl::Status Serve(const LoadedConfig& loaded, int signal_fd) {
                                                  .port = static_cast<uint16_t>(config.admin_port()),
                                                  .version = VersionWithBuildId(),
                                                  .config_json = ConfigJson(loaded)}));
-  RT_ASSIGN_OR_RETURN(
-      const std::unique_ptr<Process> process,
-      StartUnlessSignalled(ToProcessOptions(loaded, RaiseDescriptorLimit()), signal_fd));
+  RT_ASSIGN_OR_RETURN(const std::unique_ptr<Process> process,
+                      StartUnlessSignalled(ToProcessOptions(loaded, RaiseDescriptorLimit()),
+                                           signal_fd, admin.get()));
   ProcessSnapshots snapshots(*process);
   admin->SetServing(&snapshots);
   if (!config.ports_file().empty()) {

@@ -46,6 +46,7 @@ struct ProcessOptions {
   TopicDefaults topic_defaults;
   log::Durability durability = log::Durability::kJournal;
   JournalSettings journal;
+  log::RecoveryProgress* recovery_progress = nullptr;  // outlives the start
   native::SessionOptions native;
 };
 
@@ -103,7 +104,6 @@ class Process {
   core::CoreGroup group_;
   core::Watchdog watchdog_;  // looks from when all cores are there until they are asked to stop
   std::unique_ptr<log::SyncThread> sync_thread_;  // outlives the cores' journals
-  log::RecoveryProgress recovery_progress_;
   BrokerGroup brokers_;
   Endpoints endpoints_;
   std::unique_ptr<LocalCatalog> catalog_;  // used on core 0

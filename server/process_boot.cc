@@ -122,7 +122,7 @@ task::Task<void> Process::StartAccepting() {
 task::Task<absl::Status> Process::BootTask() {
   RT_CO_RETURN_IF_ERROR(co_await OpenCatalog());
   RT_CO_RETURN_IF_ERROR(co_await OpenJournals(brokers_, options_.journal, sync_thread_.get(),
-                                              &recovery_progress_));
+                                              options_.recovery_progress));
   co_await FinishDeletions(core::Core::Current().io(), options_.data_directory, *catalog_);
   co_await PublishImage(catalog_->image());
   RT_CO_RETURN_IF_ERROR(co_await JournalsAreInUse(brokers_));

@@ -91,8 +91,8 @@ ProcessOptions ToProcessOptions(const LoadedConfig& loaded, size_t descriptors) 
   options.server = ToServerOptions(config, loaded.cpus.size(), descriptors);
   options.topic_defaults = {.partitions = static_cast<uint32_t>(config.default_partitions()),
                             .auto_create = config.auto_create_topics()};
-  options.durability = config.durability() == "journal" ? log::Durability::kJournal
-                                                        : log::Durability::kPageCache;
+  options.durability =
+      config.durability() == "journal" ? log::Durability::kJournal : log::Durability::kPageCache;
   options.journal = ToJournalSettings(config);
   options.native.software_version = kVersion;
   options.native.exchanges_max = static_cast<uint32_t>(options.server.connection.exchanges_max);

@@ -7,6 +7,35 @@ namespace {
 
 using admin::Answers;
 
+admin::JournalSnapshot JournalOf(log::CoreJournal& core) {
+  const log::Journal& journal = core.journal();
+  const log::JournalMetrics& metrics = journal.metrics();
+  const log::JournalReclaimMetrics& reclaim = core.sync().metrics();
+  const bool closed = journal.state() == log::Journal::State::kClosed;
+  const bool open = journal.state() == log::Journal::State::kOpen;
+  return {.state = open     ? "open"
+                   : closed ? "closed"
+                            : "stalled",
+          .closed_reason = closed ? std::string(journal.status().message()) : "",
+          .used_bytes = static_cast<uint64_t>(journal.used_bytes()),
+          .capacity_bytes = static_cast<uint64_t>(journal.capacity_bytes()),
+          .held_bytes = static_cast<uint64_t>(journal.held_bytes()),
+          .frames = metrics.frames,
+          .entries = metrics.entries,
+          .payload_bytes = metrics.payload_bytes,
+          .frame_bytes = metrics.frame_bytes,
+          .stalls = metrics.stalls,
+          .stall_us = metrics.stall_us,
+          .syncs = reclaim.syncs,
+          .group_syncs = reclaim.group_syncs,
+          .checkpoints = reclaim.checkpoints,
+          .checkpoint_failures = reclaim.checkpoint_failures,
+          .poisoned = reclaim.poisoned,
+          .entries_per_frame = metrics.entries_per_frame,
+          .frame_us = metrics.frame_us,
+          .submit_us = metrics.submit_us};
+}
+
 admin::CoreSnapshot SnapshotOf(CoreServer& server) {
   core::Core& core = server.core();
   Broker& broker = server.broker();
@@ -34,6 +63,7 @@ admin::CoreSnapshot SnapshotOf(CoreServer& server) {
                        .accept_failures = listener.accept_failures,
                        .connections = server.connection_count()};
   snapshot.sender = server.sender().counters();
+  if (broker.journal() != nullptr) snapshot.journal = JournalOf(*broker.journal());
   snapshot.log = broker.log_environment().counters();
   snapshot.write_times = broker.log_environment().write_times();
   snapshot.latencies = {{"produce", broker.latencies().produce},
@@ -48,6 +78,7 @@ std::vector<admin::PartitionSnapshot> PartitionsOf(CoreServer& server) {
                    .partition = status.id.partition,
                    .core = status.core,
                    .offline_reason = std::move(status.offline_reason),
+                   .refuses_appends = std::move(status.refuses_appends),
                    .log_start = status.log_start.value(),
                    .high_watermark = status.high_watermark.value(),
                    .log_end = status.log_end.value(),

@@ -95,9 +95,8 @@ size_t Log::GatherWrite(int64_t bytes_max, int64_t* bytes) {
   *bytes = 0;
   for (const Queued& queued : queue_) {
     const int64_t more = static_cast<int64_t>(queued.bytes.size());
-    if (!vectors_.empty() &&
-        (queued.segment != queue_.front().segment || vectors_.size() == IOV_MAX ||
-         *bytes + more > bytes_max)) {
+    if (!vectors_.empty() && (queued.segment != queue_.front().segment ||
+                              vectors_.size() == IOV_MAX || *bytes + more > bytes_max)) {
       break;
     }
     vectors_.push_back({const_cast<uint8_t*>(queued.bytes.data()), queued.bytes.size()});

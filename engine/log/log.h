@@ -63,11 +63,11 @@ struct TopicPartition {
 
 enum class AppendError : uint8_t {
   kNone,
-  kNoSpace,     // the file system is full: KAFKA_STORAGE_ERROR, retriable
-  kPoisoned,    // a write or sync failed: KAFKA_STORAGE_ERROR until the log is opened anew
+  kNoSpace,        // the file system is full: KAFKA_STORAGE_ERROR, retriable
+  kPoisoned,       // a write or sync failed: KAFKA_STORAGE_ERROR until the log is opened anew
   kJournalClosed,  // the core's journal failed: KAFKA_STORAGE_ERROR until a restart
   kClosed,         // being closed or truncated: NOT_LEADER_OR_FOLLOWER
-  kBadBatches,  // not whole batches, or larger than a segment may be
+  kBadBatches,     // not whole batches, or larger than a segment may be
   // More offsets than a segment can index; AppendVerbatim: does not start at or after log_end, or
   // runs backwards.
   kBadOffset,
@@ -396,10 +396,10 @@ class Log : private JournaledLog {
   task::WaitList readers_changed_;
   base::Nanos space_checked_ = 0;
 
-  std::unique_ptr<JournalPartition> journal_;   // null: the core has none
-  Durability mode_ = Durability::kPageCache;    // in force; config_ has the one that is asked for
-  bool journal_failed_ = false;                 // it closed while ops were pending
-  bool cut_pending_ = false;                    // an abandoned entry: TRUNCATE before the next op
+  std::unique_ptr<JournalPartition> journal_;  // null: the core has none
+  Durability mode_ = Durability::kPageCache;   // in force; config_ has the one that is asked for
+  bool journal_failed_ = false;                // it closed while ops were pending
+  bool cut_pending_ = false;                   // an abandoned entry: TRUNCATE before the next op
   bool dropped_ = false;
   bool read_only_ = false;  // opened although damaged: OpenOptions::recovered
   uint64_t truncations_ = 0;

@@ -26,7 +26,7 @@ struct LogCounters {
   uint64_t plans = 0;
   uint64_t plan_headers = 0;     // batch headers read to find where a plan starts or ends
   uint64_t plan_ring_reads = 0;  // reads of a plan that were not in the page cache
-  uint64_t bypasses = 0;     // writes that were synced in place, not journaled
+  uint64_t bypasses = 0;         // writes that were synced in place, not journaled
   uint64_t truncations = 0;
   uint64_t segments_removed = 0;
 };

@@ -40,8 +40,8 @@ task::Task<absl::Status> Log::Attach(OpenOptions options) {
     co_return absl::OkStatus();
   }
   if (!recovered || !options.recovered->proven) RT_CO_RETURN_IF_ERROR(co_await SyncWritten());
-  mode_ = recovered && options.recovered->page_cache ? Durability::kPageCache
-                                                     : Durability::kJournal;
+  mode_ =
+      recovered && options.recovered->page_cache ? Durability::kPageCache : Durability::kJournal;
   JournaledLog& self = *this;
   journal_ = std::make_unique<JournalPartition>(env_.journal()->journal(), self, options.topic_id,
                                                 static_cast<uint32_t>(name_.partition));
@@ -57,8 +57,7 @@ task::Task<absl::Status> Log::Attach(OpenOptions options) {
 }
 
 bool Log::JournalClosed() const {
-  return journal_ != nullptr &&
-         env_.journal()->journal().state() == Journal::State::kClosed;
+  return journal_ != nullptr && env_.journal()->journal().state() == Journal::State::kClosed;
 }
 
 // Where what is written ends. A segment that is still empty has no file perhaps: the end of the one
@@ -145,7 +144,8 @@ task::Task<void> Log::WriteJournaled(FilePin pin) {
     core.ReturnBypass();
     co_return;
   }
-  const size_t entries = GatherWrite(std::min(fits, std::max<int64_t>(bypass_bytes - 1, 1)), &bytes);
+  const size_t entries =
+      GatherWrite(std::min(fits, std::max<int64_t>(bypass_bytes - 1, 1)), &bytes);
   co_await WriteOp(std::move(pin), entries, bytes);
 }
 
@@ -285,8 +285,8 @@ task::Task<absl::Status> Log::StageCut(LogEnd end, uint8_t flags, uint64_t* op) 
   co_return absl::OkStatus();
 }
 
-// The cut is made and synced. A page_cache log's further appends have no entries: recovery cuts at a
-// TRUNCATE that is the last word, and scans on from this.
+// The cut is made and synced. A page_cache log's further appends have no entries: recovery cuts at
+// a TRUNCATE that is the last word, and scans on from this.
 task::Task<absl::Status> Log::CutDone(uint64_t op) {
   if (journal_ == nullptr) co_return absl::OkStatus();
   journal_->Applied(op);
@@ -328,7 +328,8 @@ task::Task<absl::Status> Log::Drop() {
     entry.type = static_cast<uint8_t>(EntryType::kDrop);
     staged = (co_await StageDurably(entry, &op)).ok();
   }
-  const std::string gone = absl::StrCat(directory_, ".", journal_->topic_id().ToString(), "-delete");
+  const std::string gone =
+      absl::StrCat(directory_, ".", journal_->topic_id().ToString(), "-delete");
   absl::Status status = co_await io::Rename(env_.io(), directory_, gone);
   if (status.ok()) status = co_await io::SyncDirectory(env_.io(), ParentOf(directory_));
   dropped_ = true;
@@ -415,8 +416,7 @@ task::Task<absl::Status> Log::WriteBackFiles() {
     if (!segment.dirty) continue;
     RT_CO_ASSIGN_OR_RETURN(const FilePin pin, co_await env_.files().Pin(segment.file()));
     segment.writeback_bytes = segment.written_bytes;
-    RT_CO_RETURN_IF_ERROR(co_await io::StartWriteback(env_.io(), pin.fd(), 0,
-                                                      segment.written_bytes,
+    RT_CO_RETURN_IF_ERROR(co_await io::StartWriteback(env_.io(), pin.fd(), 0, segment.written_bytes,
                                                       segment.file()->path()));
   }
   co_return absl::OkStatus();

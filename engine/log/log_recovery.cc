@@ -176,8 +176,8 @@ task::Task<absl::Status> Log::Recovery::LoadSegments() {
 task::Task<absl::Status> Log::Recovery::LoadProven() {
   const RecoveredLog& proven = *options_.recovered;
   const base::Offset last_base(static_cast<int64_t>(proven.end.segment_base));
-  base::Offset end = bases_.empty() ? base::Offset(static_cast<int64_t>(proven.end.offset))
-                                    : *bases_.begin();
+  base::Offset end =
+      bases_.empty() ? base::Offset(static_cast<int64_t>(proven.end.offset)) : *bases_.begin();
   for (auto base = bases_.begin(); base != bases_.end(); ++base) {
     const auto next = std::next(base);
     const bool last = next == bases_.end() || *base >= last_base;
@@ -223,9 +223,9 @@ absl::Status Log::Recovery::CheckProvenEnd(base::Offset end) const {
                     (empty && static_cast<uint64_t>(end.value()) >= proven.offset);
   if (placed && ends) return absl::OkStatus();
   return absl::DataLossError(absl::StrCat(
-      log_.directory_, ": the journal proves that it ends at offset ", proven.offset,
-      ", byte ", proven.position, " of segment ", proven.segment_base, "; found offset ",
-      end.value(), ", byte ", last.totals.bytes, " of segment ", last.base().value()));
+      log_.directory_, ": the journal proves that it ends at offset ", proven.offset, ", byte ",
+      proven.position, " of segment ", proven.segment_base, "; found offset ", end.value(),
+      ", byte ", last.totals.bytes, " of segment ", last.base().value()));
 }
 
 task::Task<absl::Status> Log::Recovery::Walk(Segment& segment, int64_t end_position,
@@ -319,9 +319,9 @@ task::Task<absl::Status> Log::Recovery::Scan(Segment& segment, base::Offset* end
     // Below what was synced nothing is ever cut.
     const LogEnd& synced = options_.recovered->end;
     const auto base = static_cast<uint64_t>(segment.base().value());
-    if (base < synced.segment_base ? !scan.reason.empty()
-                                   : base == synced.segment_base &&
-                                         scan.valid_bytes < int64_t{synced.position}) {
+    if (base < synced.segment_base
+            ? !scan.reason.empty()
+            : base == synced.segment_base && scan.valid_bytes < int64_t{synced.position}) {
       co_return absl::DataLossError(absl::StrCat(
           segment.file()->path(), " at ", scan.valid_bytes, ": damaged below the synced end, byte ",
           synced.position, " of segment ", synced.segment_base, ": ", scan.reason));

@@ -28,7 +28,8 @@ class Log::Recovery {
   // Takes sizes and indexes as they are. False: they do not fit each other.
   // Opens what recovery of the journals proved: nothing is cut, what does not fit is damage.
   task::Task<absl::Status> LoadProven();
-  // As far as headers follow each other, up to `end_position`, without CRCs; makes the indexes anew.
+  // As far as headers follow each other, up to `end_position`, without CRCs; makes the indexes
+  // anew.
   task::Task<absl::Status> Walk(Segment& segment, int64_t end_position, base::Offset* end);
   absl::Status CheckProvenEnd(base::Offset end) const;
   bool IsProven() const {

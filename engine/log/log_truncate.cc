@@ -133,8 +133,8 @@ task::Task<absl::Status> Log::CutSegment(Segment& segment, LogEnd end) {
 
 task::Task<absl::Status> Log::TruncateFullyAndStartAt(base::Offset start, base::Nanos deadline) {
   RT_CO_RETURN_IF_ERROR(co_await BeginCut(base::Offset(-1), deadline));
-  const LogEnd place = {static_cast<uint64_t>(start.value()),
-                        static_cast<uint64_t>(start.value()), 0};
+  const LogEnd place = {static_cast<uint64_t>(start.value()), static_cast<uint64_t>(start.value()),
+                        0};
   uint64_t op = 0;
   const absl::Status staged = co_await StageCut(place, kTruncateStartFresh, &op);
   if (!staged.ok()) {

@@ -68,16 +68,16 @@ class Segment {
   task::Task<absl::Status> LoadMaxTimestamp();
 
   Totals totals;
-  int64_t written_bytes = 0;    // of batches that are in the file
-  int64_t allocated_bytes = 0;  // the file's size, where it was preallocated past written_bytes
-  bool created = false;         // the .log file exists
-  bool allocating = false;      // a preallocation is on its way
-  bool dirty = false;           // written to since the last sync
+  int64_t written_bytes = 0;     // of batches that are in the file
+  int64_t allocated_bytes = 0;   // the file's size, where it was preallocated past written_bytes
+  bool created = false;          // the .log file exists
+  bool allocating = false;       // a preallocation is on its way
+  bool dirty = false;            // written to since the last sync
   int64_t writeback_bytes = -1;  // written_bytes when the last group sync began
-  bool saved = false;           // sealed: trimmed, indexes in their files, synced
-  bool max_loaded = true;       // false: LoadMaxTimestamp() first
-  int64_t created_ms = 0;       // wall clock
-  uint32_t generation = 0;      // of the files under this name; compaction makes a new one
+  bool saved = false;            // sealed: trimmed, indexes in their files, synced
+  bool max_loaded = true;        // false: LoadMaxTimestamp() first
+  int64_t created_ms = 0;        // wall clock
+  uint32_t generation = 0;       // of the files under this name; compaction makes a new one
 
  private:
   base::Offset base_;

@@ -76,6 +76,41 @@ constexpr CoreMetric kServerMetrics[] = {
      RT_READ(sender.socket_waits)},
 };
 
+constexpr CoreMetric kJournalMetrics[] = {
+    {"ringtail_journal_up", "1 while the core's journal takes entries or waits for space.", kGauge,
+     [](const CoreSnapshot& core) { return core.journal.state == "closed" ? 0.0 : 1.0; }},
+    {"ringtail_journal_used_bytes", "Journal that waits for its segments to be synced.", kGauge,
+     RT_READ(journal.used_bytes)},
+    {"ringtail_journal_capacity_bytes", "Size of the journal now.", kGauge,
+     RT_READ(journal.capacity_bytes)},
+    {"ringtail_journal_held_bytes", "Journal files kept for closed partitions.", kGauge,
+     RT_READ(journal.held_bytes)},
+    {"ringtail_journal_frames_total", "Frames written.", kCounter, RT_READ(journal.frames)},
+    {"ringtail_journal_entries_total", "Entries in them.", kCounter, RT_READ(journal.entries)},
+    {"ringtail_journal_payload_bytes_total", "Appended bytes in them.", kCounter,
+     RT_READ(journal.payload_bytes)},
+    {"ringtail_journal_frame_bytes_total", "Bytes of all frames, padding included.", kCounter,
+     RT_READ(journal.frame_bytes)},
+    {"ringtail_journal_stalls_total", "Times that the journal was full.", kCounter,
+     RT_READ(journal.stalls)},
+    {"ringtail_journal_stall_seconds_total", "How long appends waited for space in it.", kCounter,
+     [](const CoreSnapshot& core) {
+       return static_cast<double>(core.journal.stall_us) / kMicrosPerSecond;
+     }},
+    {"ringtail_journal_syncs_total", "Partitions synced to free journal.", kCounter,
+     RT_READ(journal.syncs)},
+    {"ringtail_journal_group_syncs_total", "Syncs of many partitions at once.", kCounter,
+     RT_READ(journal.group_syncs)},
+    {"ringtail_journal_checkpoints_total", "Checkpoints written.", kCounter,
+     RT_READ(journal.checkpoints)},
+    {"ringtail_journal_checkpoint_failures_total", "Checkpoints that failed; tried again.",
+     kCounter, RT_READ(journal.checkpoint_failures)},
+    {"ringtail_journal_poisoned_total", "Partitions closed as a sync or write of theirs failed.",
+     kCounter, RT_READ(journal.poisoned)},
+    {"ringtail_log_bypasses_total", "Large appends synced in place instead of journaled.", kCounter,
+     RT_READ(log.bypasses)},
+};
+
 constexpr CoreMetric kLogMetrics[] = {
     {"ringtail_log_appends_total", "Appends to logs.", kCounter, RT_READ(log.appends)},
     {"ringtail_log_append_batches_total", "Record batches appended.", kCounter,
@@ -273,6 +308,10 @@ struct PartitionMetric {
 constexpr PartitionMetric kPartitionMetrics[] = {
     {"ringtail_partition_up", "1 where the partition is served, 0 where it is offline.", kGauge,
      [](const PartitionSnapshot& p) { return p.offline_reason.empty() ? 1.0 : 0.0; }},
+    {"ringtail_partition_writable", "1 where it takes appends.", kGauge,
+     [](const PartitionSnapshot& p) {
+       return p.offline_reason.empty() && p.refuses_appends.empty() ? 1.0 : 0.0;
+     }},
     {"ringtail_partition_log_start_offset", "Offset of the first record kept.", kGauge,
      [](const PartitionSnapshot& p) { return static_cast<double>(p.log_start); }},
     {"ringtail_partition_high_watermark_offset", "Consumers read up to here.", kGauge,
@@ -344,6 +383,7 @@ std::string MetricsText(const MetricsInput& input) {
   if (input.ready) {
     AddUp(input.cores, &families);
     AddCores(kServerMetrics, input.cores, &families);
+    AddCores(kJournalMetrics, input.cores, &families);
     AddCores(kLogMetrics, input.cores, &families);
     AddCores(kLoopMetrics, input.cores, &families);
     AddPaths(input.cores, &families);

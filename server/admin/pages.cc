@@ -88,6 +88,31 @@ Json LatenciesJson(const std::vector<LatencySnapshot>& latencies) {
   return all;
 }
 
+Json JournalJson(const JournalSnapshot& journal) {
+  Json json = {{"state", journal.state},
+               {"used_bytes", journal.used_bytes},
+               {"capacity_bytes", journal.capacity_bytes},
+               {"held_bytes", journal.held_bytes},
+               {"frames", journal.frames},
+               {"entries", journal.entries},
+               {"entries_per_frame", journal.entries_per_frame.mean()},
+               {"payload_bytes", journal.payload_bytes},
+               {"frame_bytes", journal.frame_bytes},
+               {"frame_p50_us", journal.frame_us.Percentile(50)},
+               {"frame_p99_us", journal.frame_us.Percentile(99)},
+               {"submit_p50_us", journal.submit_us.Percentile(50)},
+               {"submit_p99_us", journal.submit_us.Percentile(99)},
+               {"stalls", journal.stalls},
+               {"stall_us", journal.stall_us},
+               {"syncs", journal.syncs},
+               {"group_syncs", journal.group_syncs},
+               {"checkpoints", journal.checkpoints},
+               {"checkpoint_failures", journal.checkpoint_failures},
+               {"poisoned", journal.poisoned}};
+  if (!journal.closed_reason.empty()) json["closed_reason"] = journal.closed_reason;
+  return json;
+}
+
 Json CoreJson(const CoreSnapshot& core) {
   if (!core.answered) return {{"core", core.core}, {"status", "stalled"}};
   return {{"core", core.core},
@@ -116,6 +141,7 @@ Json CoreJson(const CoreSnapshot& core) {
           {"latencies", LatenciesJson(core.latencies)},
           {"sender", SenderJson(core.sender)},
           {"log", LogJson(core.log, core.write_times)},
+          {"journal", JournalJson(core.journal)},
           {"loop", LoopJson(core.loop)},
           {"backend", BackendJson(core.backend, core.operations_in_flight)}};
 }
@@ -144,8 +170,11 @@ std::string PartitionsJson(Answers<PartitionSnapshot> partitions) {
     Json json = {{"topic", partition.topic},
                  {"partition", partition.partition},
                  {"core", partition.core},
-                 {"status", partition.offline_reason.empty() ? "ok" : "offline"}};
+                 {"status", !partition.offline_reason.empty()    ? "offline"
+                            : !partition.refuses_appends.empty() ? "read_only"
+                                                                 : "ok"}};
     if (!partition.offline_reason.empty()) json["reason"] = partition.offline_reason;
+    if (!partition.refuses_appends.empty()) json["reason"] = partition.refuses_appends;
     json.update({{"log_start", partition.log_start},
                  {"high_watermark", partition.high_watermark},
                  {"log_end", partition.log_end},

@@ -43,6 +43,28 @@ struct LatencySnapshot {
   base::Histogram histogram;  // nanoseconds
 };
 
+struct JournalSnapshot {
+  std::string state;  // "open", "stalled", "closed"
+  std::string closed_reason;
+  uint64_t used_bytes = 0;
+  uint64_t capacity_bytes = 0;
+  uint64_t held_bytes = 0;  // kept for closed partitions
+  uint64_t frames = 0;
+  uint64_t entries = 0;
+  uint64_t payload_bytes = 0;
+  uint64_t frame_bytes = 0;
+  uint64_t stalls = 0;
+  uint64_t stall_us = 0;
+  uint64_t syncs = 0;
+  uint64_t group_syncs = 0;
+  uint64_t checkpoints = 0;
+  uint64_t checkpoint_failures = 0;
+  uint64_t poisoned = 0;
+  base::Histogram entries_per_frame;
+  base::Histogram frame_us;   // from handing a frame over to its completion
+  base::Histogram submit_us;  // from its first entry to handing it over
+};
+
 struct CoreSnapshot {
   uint32_t core = 0;
   bool answered = false;  // false: nothing below is known; the core did not answer in time
@@ -57,6 +79,7 @@ struct CoreSnapshot {
   RequestSnapshot requests;
   ListenerSnapshot listener;
   io::SenderCounters sender;
+  JournalSnapshot journal;
   log::LogCounters log;
   log::WriteTimes write_times;
   std::vector<LatencySnapshot> latencies;
@@ -66,7 +89,8 @@ struct PartitionSnapshot {
   std::string topic;
   int32_t partition = 0;
   uint32_t core = 0;
-  std::string offline_reason;  // empty: it is served
+  std::string offline_reason;   // empty: it is served
+  std::string refuses_appends;  // why, though it is served; empty: it takes them
   int64_t log_start = 0;
   int64_t high_watermark = 0;
   int64_t log_end = 0;

@@ -69,9 +69,10 @@ absl::Status ApplyDurability(absl::string_view value, TopicConfig* config) {
 absl::Status ApplyFlushMessages(absl::string_view value, TopicConfig* config) {
   if (value == "1") return SetDurability(value, log::Durability::kJournal, config);
   if (value == kFlushNever) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "expected 1 (each append is durable when it is acknowledged: ringtail.durability=journal) or ",
-      kFlushNever, " (never), got '", value, "'"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("expected 1 (each append is durable when it is acknowledged: "
+                   "ringtail.durability=journal) or ",
+                   kFlushNever, " (never), got '", value, "'"));
 }
 
 constexpr const char* kProducer = "producer";

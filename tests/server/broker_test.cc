@@ -274,11 +274,11 @@ TEST_P(BrokerTest, DeletingATopicRemovesAPartitionThatIsOffline) {
 TEST_P(BrokerTest, LeftoversOfADeletedTopicNeverComeBack) {
   ASSERT_EQ(server_->CreateTopic("t", 2).outcome, Outcome::kApplied);
   ASSERT_EQ(ProduceOne(*server_, 0, server_->IdOf("t"), MakeBatch({})).error, Error::kNone);
-  world_.faults().Add({.kind = sim::FaultKind::kError,
-                       .codes = {io::OpCode::kUnlink, io::OpCode::kRemoveDirectory,
-                                 io::OpCode::kRename},
-                       .path = "/t-0",
-                       .count = sim::Faults::kAlways});
+  world_.faults().Add(
+      {.kind = sim::FaultKind::kError,
+       .codes = {io::OpCode::kUnlink, io::OpCode::kRemoveDirectory, io::OpCode::kRename},
+       .path = "/t-0",
+       .count = sim::Faults::kAlways});
   server_->DeleteTopic("t");
   world_.faults().Clear();
   ASSERT_NE(world_.disk().Lookup("/data/t-0"), -ENOENT);

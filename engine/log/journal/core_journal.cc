@@ -18,8 +18,8 @@ task::Task<absl::StatusOr<std::unique_ptr<CoreJournal>>> CoreJournal::Open(
   std::unique_ptr<CoreJournal> core(new CoreJournal(io, std::move(options)));
   CoreJournalOptions& kept = core->options_;
   RT_CO_ASSIGN_OR_RETURN(core->journal_, co_await Journal::Open(io, kept.journal));
-  core->sync_ = std::make_unique<JournalSync>(io, *core->journal_, core->checkpoints_, group,
-                                              kept.reclaim);
+  core->sync_ =
+      std::make_unique<JournalSync>(io, *core->journal_, core->checkpoints_, group, kept.reclaim);
   core->sync_->SetCarried(std::move(kept.carried_records), std::move(kept.carried_held));
   co_return core;
 }

@@ -18,7 +18,11 @@ namespace {
 class Window {
  public:
   Window(io::Backend& io, int fd, std::string path, int64_t file_bytes, int64_t read_bytes)
-      : io_(io), fd_(fd), path_(std::move(path)), file_bytes_(file_bytes), read_bytes_(read_bytes) {}
+      : io_(io),
+        fd_(fd),
+        path_(std::move(path)),
+        file_bytes_(file_bytes),
+        read_bytes_(read_bytes) {}
 
   // `bytes` from `position` on, or up to the end of the file.
   task::Task<absl::StatusOr<base::ByteView>> At(int64_t position, int64_t bytes) {
@@ -54,8 +58,8 @@ struct FoundFrame {
   std::vector<ScannedEntry> entries;
 };
 
-// Every frame of the file that fits its place. What does not is stepped over block by block: a frame
-// that cannot be read does not hide those behind it.
+// Every frame of the file that fits its place. What does not is stepped over block by block: a
+// frame that cannot be read does not hide those behind it.
 task::Task<absl::Status> FindFrames(io::Backend& io, JournalScanOptions options,
                                     JournalFileFound file, uint32_t index,
                                     std::vector<FoundFrame>* found) {

@@ -41,10 +41,10 @@ struct ScannedEntry {
   uint32_t run = 0;
   uint32_t core = 0;
   uint64_t seq = 0;
-  uint32_t index = 0;  // in its frame
-  uint32_t file = 0;         // into JournalScan::files
-  int64_t payload_at = 0;    // in that file
-  bool whole = true;         // its payload has the CRC that was staged
+  uint32_t index = 0;      // in its frame
+  uint32_t file = 0;       // into JournalScan::files
+  int64_t payload_at = 0;  // in that file
+  bool whole = true;       // its payload has the CRC that was staged
 };
 
 struct SeqRange {

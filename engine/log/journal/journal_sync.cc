@@ -250,7 +250,8 @@ task::Task<bool> JournalSync::SyncGroup(std::vector<JournalPartition*> due) {
   bool progress = false;
   for (size_t i = 0; i < due.size(); ++i) {
     // Whose fault it was is told by a sync of each.
-    if (!status.ok() || !started[i] ? co_await SyncOne(due[i]) : Publish(due[i], marks[i])) progress = true;
+    if (!status.ok() || !started[i] ? co_await SyncOne(due[i]) : Publish(due[i], marks[i]))
+      progress = true;
     due[i]->syncing_ = false;
   }
   synced_.NotifyAll();
@@ -313,7 +314,8 @@ Checkpoint JournalSync::Build(uint32_t tail) const {
     });
   }
   for (const CheckpointRecord& record : carried_records_) {
-    if (!present.contains({record.topic_id, record.partition})) checkpoint.records.push_back(record);
+    if (!present.contains({record.topic_id, record.partition}))
+      checkpoint.records.push_back(record);
   }
   return checkpoint;
 }

@@ -39,9 +39,9 @@ absl::Status CheckNoJournals(io::Backend& io, const RecoveryOptions& options) {
     if (!files.ok()) return files.status();
     for (const io::DirectoryEntry& file : *files) {
       if (!ParseJournalFileName(file.name, &number)) continue;
-      const std::string what = absl::StrCat(
-          JournalManifestPath(options.data_dir), " is missing, but ", journal, "/", core.name, "/",
-          file.name, " is there");
+      const std::string what =
+          absl::StrCat(JournalManifestPath(options.data_dir), " is missing, but ", journal, "/",
+                       core.name, "/", file.name, " is there");
       if (options.accept_journal_loss) {
         RT_LOG(kWarn, "{}: the journals are given up, as asked", what);
         return absl::OkStatus();
@@ -218,9 +218,9 @@ task::Task<absl::Status> RecoveryRun::LoadJournals() {
   for (const io::DirectoryEntry& entry : *cores) {
     uint32_t core = 0;
     if (!entry.is_directory || !ParseJournalCoreDirectory(entry.name, &core)) continue;
-    RT_CO_ASSIGN_OR_RETURN(auto files, co_await ListJournalFiles(
-                                           io_, JournalCoreDirectory(options_.data_dir, core),
-                                           manifest_.dir_id));
+    RT_CO_ASSIGN_OR_RETURN(
+        auto files, co_await ListJournalFiles(io_, JournalCoreDirectory(options_.data_dir, core),
+                                              manifest_.dir_id));
     for (JournalFileFound& file : files) {
       if (options_.progress != nullptr && file.run == manifest_.run && !clean_) {
         options_.progress->bytes_total += static_cast<uint64_t>(file.bytes);
@@ -326,8 +326,10 @@ task::Task<absl::Status> RecoveryRun::LoadHeld(io::Backend& io, OldJournal* jour
       return each.run == held.run && each.core == held.core && each.number == held.file_number;
     });
     if (file == all_files_.end()) {
-      RT_LOG(kError, "journal file {} of core {}, run {}, was kept for a closed partition and is "
-                     "missing", held.file_number, held.core, held.run);
+      RT_LOG(kError,
+             "journal file {} of core {}, run {}, was kept for a closed partition and is "
+             "missing",
+             held.file_number, held.core, held.run);
       continue;
     }
     const JournalScanOptions scan{.directory = journal->directory,
@@ -349,7 +351,8 @@ task::Task<absl::Status> RecoveryRun::LoadHeld(io::Backend& io, OldJournal* jour
     return std::tie(a.run, a.seq, a.index) < std::tie(b.run, b.seq, b.index);
   });
   std::vector<ScannedEntry>& all = journal->scan.entries;
-  all.insert(all.begin(), std::make_move_iterator(kept.begin()), std::make_move_iterator(kept.end()));
+  all.insert(all.begin(), std::make_move_iterator(kept.begin()),
+             std::make_move_iterator(kept.end()));
   co_return absl::OkStatus();
 }
 
@@ -360,9 +363,9 @@ void RecoveryRun::Sort(OldJournal* journal) {
     if (record != journal->records.end() && each.seq <= record->second.sync_seq) continue;
     std::vector<const ScannedEntry*>& entries = journal->entries[key];
     // A held file may still be in the ring, and is then found twice.
-    if (!entries.empty() && std::tie(entries.back()->run, entries.back()->seq,
-                                     entries.back()->index) >=
-                                std::tie(each.run, each.seq, each.index)) {
+    if (!entries.empty() &&
+        std::tie(entries.back()->run, entries.back()->seq, entries.back()->index) >=
+            std::tie(each.run, each.seq, each.index)) {
       continue;
     }
     entries.push_back(&each);

@@ -51,9 +51,9 @@ struct RecoveredPartition {
   uint64_t log_start = 0;
   uint32_t leader_epoch = 0;
   bool page_cache = false;
-  int64_t bytes_cut = 0;       // behind the proven end: never acknowledged
-  int64_t bytes_applied = 0;   // written again from the journal
-  uint32_t entries_healed = 0; // the frame was damaged, the segment had the bytes
+  int64_t bytes_cut = 0;        // behind the proven end: never acknowledged
+  int64_t bytes_applied = 0;    // written again from the journal
+  uint32_t entries_healed = 0;  // the frame was damaged, the segment had the bytes
 };
 
 // For /readyz; written by recovery, read from any thread.

@@ -125,9 +125,8 @@ void Follower::Truncate(const EntryHeader& entry) {
   }
   if (!chain_.has_end) StartAt(end);
   if (Below(end, chain_.lowest)) chain_.lowest = end;
-  std::erase_if(chain_.writes, [&](const ScannedEntry* each) {
-    return !Below(PlaceOf(each->entry), end);
-  });
+  std::erase_if(chain_.writes,
+                [&](const ScannedEntry* each) { return !Below(PlaceOf(each->entry), end); });
   chain_.lengths.erase(chain_.lengths.upper_bound(end.segment_base), chain_.lengths.end());
   MoveTo(end);
 }
@@ -170,10 +169,10 @@ Chain Follower::Finish(uint64_t last_seq, uint64_t synced_seq) {
   for (const SeqRange& range : lost_) {
     if (chain_.refused || chain_.dropped || range.last <= std::max(last_seq, synced_seq)) continue;
     chain_.suspect = true;
-    chain_.reason = absl::StrCat(
-        "frames ", range.first, " to ",
-        range.last == UINT64_MAX ? std::string("the end") : absl::StrCat(range.last),
-        " of the journal are lost, and may have had more than ", Text(chain_.end));
+    chain_.reason =
+        absl::StrCat("frames ", range.first, " to ",
+                     range.last == UINT64_MAX ? std::string("the end") : absl::StrCat(range.last),
+                     " of the journal are lost, and may have had more than ", Text(chain_.end));
   }
   return std::move(chain_);
 }

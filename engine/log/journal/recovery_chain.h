@@ -1,5 +1,5 @@
-// What the entries of one partition say about its log, in order: where it ends, and which bytes must
-// be in which segment. Pure: what it takes from the segments it asks for (SegmentEvidence).
+// What the entries of one partition say about its log, in order: where it ends, and which bytes
+// must be in which segment. Pure: what it takes from the segments it asks for (SegmentEvidence).
 #pragma once
 
 #include <cstdint>

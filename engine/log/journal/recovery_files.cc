@@ -70,8 +70,9 @@ task::Task<bool> SegmentFiles::Holds(const EntryHeader& entry) {
     co_return false;
   }
   const auto bytes = co_await Read(entry.segment_base, entry.position, entry.payload_bytes);
-  co_return bytes.ok() && bytes->size() == entry.payload_bytes &&
-      base::Crc32c(base::AsBytes(*bytes)) == entry.payload_crc;
+  co_return bytes.ok() && bytes->size() ==
+                              entry.payload_bytes&& base::Crc32c(base::AsBytes(*bytes)) ==
+                              entry.payload_crc;
 }
 
 task::Task<bool> SegmentFiles::Connects(LogEnd from, LogEnd to,

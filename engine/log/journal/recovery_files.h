@@ -25,8 +25,7 @@ class SegmentFiles : public SegmentEvidence {
   std::string PathOf(uint64_t base) const;
 
   task::Task<bool> Holds(const EntryHeader& entry) override;
-  task::Task<bool> Connects(LogEnd from, LogEnd to,
-                            std::map<uint64_t, uint32_t>* lengths) override;
+  task::Task<bool> Connects(LogEnd from, LogEnd to, std::map<uint64_t, uint32_t>* lengths) override;
 
   // Changes; all are the same when they are made again. Synced by Sync().
   task::Task<absl::Status> Write(uint64_t base, int64_t position, base::ByteView bytes);

@@ -161,9 +161,8 @@ task::Task<void> RecoveryRun::Recover(io::Backend& io, JournalKey key,
     outcome->status = files.List();
     if (!outcome->status.ok()) co_return;
   }
-  const auto record =
-      journal == nullptr ? std::map<JournalKey, CheckpointRecord>::iterator()
-                         : journal->records.find(key);
+  const auto record = journal == nullptr ? std::map<JournalKey, CheckpointRecord>::iterator()
+                                         : journal->records.find(key);
   const bool recorded = journal != nullptr && record != journal->records.end();
   if (!listed && found == directories_.end()) {
     outcome->gone = true;  // deleted, and its name is gone, too
@@ -180,8 +179,8 @@ task::Task<void> RecoveryRun::Recover(io::Backend& io, JournalKey key,
     // Nothing was ever journaled of it, or a journal is lost that may have had something.
     if (!AnyLost()) co_return;
     partition.proven = false;
-    Refuse(nullptr, key, PartitionVerdict::kSuspect,
-           "it may have been in a journal that is lost", 0, outcome);
+    Refuse(nullptr, key, PartitionVerdict::kSuspect, "it may have been in a journal that is lost",
+           0, outcome);
     outcome->partition.end = {INT64_MAX, INT64_MAX, INT32_MAX};
     outcome->record.reset();
     co_return;
@@ -201,9 +200,8 @@ task::Task<absl::Status> RecoveryRun::RecoverClean(const CheckpointRecord& recor
     Refuse(nullptr, key, PartitionVerdict::kRefused,
            partition.directory.empty()
                ? std::string("its directory is missing")
-               : absl::StrCat(files->PathOf(partition.end.segment_base),
-                              " is shorter than the ", partition.end.position,
-                              " bytes that it had when the broker stopped"),
+               : absl::StrCat(files->PathOf(partition.end.segment_base), " is shorter than the ",
+                              partition.end.position, " bytes that it had when the broker stopped"),
            record.sync_seq, outcome);
     co_return absl::OkStatus();
   }
@@ -232,12 +230,11 @@ task::Task<absl::Status> RecoveryRun::RecoverChain(io::Backend& io, JournalKey k
   std::optional<CheckpointRecord> start;
   if (record != journal->records.end()) start = record->second;
   const auto entries = journal->entries.find(key);
-  RT_CO_ASSIGN_OR_RETURN(
-      Chain chain,
-      co_await FollowChain(start,
-                           entries == journal->entries.end() ? std::vector<const ScannedEntry*>()
-                                                             : entries->second,
-                           journal->scan.lost, *files));
+  RT_CO_ASSIGN_OR_RETURN(Chain chain, co_await FollowChain(start,
+                                                           entries == journal->entries.end()
+                                                               ? std::vector<const ScannedEntry*>()
+                                                               : entries->second,
+                                                           journal->scan.lost, *files));
   if (chain.dropped) {
     co_await RemoveDropped(io, key, outcome);
     co_return outcome->status;
@@ -286,9 +283,8 @@ task::Task<absl::Status> RecoveryRun::RecoverChain(io::Backend& io, JournalKey k
     co_return absl::OkStatus();
   }
   if (chain.refused || chain.suspect) {
-    Refuse(journal, key,
-           chain.refused ? PartitionVerdict::kRefused : PartitionVerdict::kSuspect, chain.reason,
-           good_seq, outcome);
+    Refuse(journal, key, chain.refused ? PartitionVerdict::kRefused : PartitionVerdict::kSuspect,
+           chain.reason, good_seq, outcome);
     co_return absl::OkStatus();
   }
   partition.proven = !chain.page_cache;
@@ -333,8 +329,7 @@ task::Task<absl::Status> RecoveryRun::Apply(io::Backend& io, const OldJournal& j
   }
   co_await payloads.Close();
   RT_CO_RETURN_IF_ERROR(status);
-  const bool cuts =
-      !chain.refused && !chain.suspect && !chain.page_cache && !kMutantKeepTail;
+  const bool cuts = !chain.refused && !chain.suspect && !chain.page_cache && !kMutantKeepTail;
   if (chain.page_cache && chain.ends_cut) {
     RT_CO_RETURN_IF_ERROR(co_await CutBehind(chain.end, files, &touched));
   }

@@ -27,7 +27,7 @@ class RecoveryRun {
   struct OldJournal {
     uint32_t core = 0;
     std::string directory;
-    std::string lost;  // why nothing is known of what it had; empty: it is here
+    std::string lost;              // why nothing is known of what it had; empty: it is here
     std::optional<uint32_t> slot;  // of the checkpoint
     Checkpoint checkpoint;
     JournalScan scan;
@@ -66,8 +66,7 @@ class RecoveryRun {
                                         Outcome* outcome);
   task::Task<absl::Status> Apply(io::Backend& io, const OldJournal& journal, const Chain& chain,
                                  SegmentFiles* files, Outcome* outcome);
-  task::Task<absl::Status> CutBehind(LogEnd end, SegmentFiles* files,
-                                     std::set<uint64_t>* touched);
+  task::Task<absl::Status> CutBehind(LogEnd end, SegmentFiles* files, std::set<uint64_t>* touched);
   void Refuse(const OldJournal* journal, JournalKey key, PartitionVerdict verdict,
               std::string reason, uint64_t good_seq, Outcome* outcome);
   task::Task<void> RemoveDropped(io::Backend& io, JournalKey key, Outcome* outcome);

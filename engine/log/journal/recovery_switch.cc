@@ -121,11 +121,12 @@ task::Task<void> RecoveryRun::RemoveOldCores() {
   for (const JournalFileFound& file : all_files_) {
     bool kept = false;
     for (uint32_t core = 0; core < options_.cores; ++core) {
-      kept = kept || absl::StartsWith(
-                         file.path, absl::StrCat(JournalCoreDirectory(options_.data_dir, core), "/"));
+      kept =
+          kept || absl::StartsWith(
+                      file.path, absl::StrCat(JournalCoreDirectory(options_.data_dir, core), "/"));
       for (const HeldFile& held : result_.cores[core].carried_held) {
-        kept = kept || (file.run == held.run && file.core == held.core &&
-                        file.number == held.file_number);
+        kept = kept ||
+               (file.run == held.run && file.core == held.core && file.number == held.file_number);
       }
     }
     if (kept) continue;
@@ -139,20 +140,26 @@ void RecoveryRun::Tell() const {
   for (const auto& [key, partition] : result_.partitions) {
     if (partition.verdict == PartitionVerdict::kWhole) {
       ++whole;
+      if (partition.bytes_cut > 0) {
+        RT_LOG(kInfo,
+               "{}: ends at offset {}: cut {} bytes behind it, which were never acknowledged",
+               partition.directory, partition.end.offset, partition.bytes_cut);
+      }
       continue;
     }
     ++(partition.verdict == PartitionVerdict::kRefused ? refused : suspect);
     RT_LOG(kError,
            "{} (topic id {}, partition {}): closed for appends, readable up to offset {}: {}; "
            "`ringtail log verify` shows what is there, `ringtail log accept` goes on with it",
-           partition.directory.empty() ? "no directory" : partition.directory,
-           key.first.ToString(), key.second, partition.end.offset, partition.reason);
+           partition.directory.empty() ? "no directory" : partition.directory, key.first.ToString(),
+           key.second, partition.end.offset, partition.reason);
   }
   RT_LOG(kInfo,
          "journal: run {} {}: {} frames, {} not acknowledged and cut, {} damaged, {} bytes written "
          "again; partitions: {} whole, {} refused, {} suspect",
          manifest_.run, clean_ ? "was stopped cleanly" : "was cut off", result_.frames,
-         result_.frames_cut, result_.frames_damaged, result_.bytes_applied, whole, refused, suspect);
+         result_.frames_cut, result_.frames_damaged, result_.bytes_applied, whole, refused,
+         suspect);
 }
 
 }  // namespace ringtail::log

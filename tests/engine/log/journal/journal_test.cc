@@ -53,7 +53,8 @@ class JournalTest : public testing::Test {
   }
   StageResult StageMark(uint64_t token) {
     const task::Scheduler::Scope scope(node_->scheduler());
-    return journal_->Stage(TestMark(EntryType::kTruncate, 1, token), base::ByteView(), &client_, token);
+    return journal_->Stage(TestMark(EntryType::kTruncate, 1, token), base::ByteView(), &client_,
+                           token);
   }
   void Settle() { world_->RunFor(5 * kMilli); }
   void Stop() { node_->Run(journal_->Stop()); }

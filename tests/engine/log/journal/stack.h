@@ -40,16 +40,16 @@ struct Known {
   base::Uuid id;
   std::string topic;
   Durability durability = Durability::kJournal;
-  std::vector<Batch> sent;  // one history, in order
-  int64_t acked = 0;        // all below was acknowledged
-  int64_t visible = 0;      // all below was below durable_end
-  int64_t synced = 0;       // page_cache: all below was synced
+  std::vector<Batch> sent;      // one history, in order
+  int64_t acked = 0;            // all below was acknowledged
+  int64_t visible = 0;          // all below was below durable_end
+  int64_t synced = 0;           // page_cache: all below was synced
   int64_t cutting = INT64_MAX;  // a truncation to here may have happened
-  int64_t log_start = 0;    // acknowledged
+  int64_t log_start = 0;        // acknowledged
   int64_t log_start_asked = 0;
-  bool switched = false;    // was journaled or not from time to time
-  bool created = false;     // Create() has ended well
-  bool deleted = false;     // the catalog knows that it is gone
+  bool switched = false;  // was journaled or not from time to time
+  bool created = false;   // Create() has ended well
+  bool deleted = false;   // the catalog knows that it is gone
 
   int64_t end() const { return sent.empty() ? 0 : sent.back().next; }
 };
@@ -163,7 +163,9 @@ class Stack {
     task::Spawn("ack", NoteAck(this, &part, append));
   }
 
-  std::string Directory(size_t index) const { return absl::StrCat("/data/", known_[index].topic, "-0"); }
+  std::string Directory(size_t index) const {
+    return absl::StrCat("/data/", known_[index].topic, "-0");
+  }
 
  private:
   struct Core {
@@ -175,12 +177,13 @@ class Stack {
   void TellRecovered() const {
     if (std::getenv("SIM_TRACE") == nullptr) return;
     for (const auto& [key, each] : recovered_.partitions) {
-      std::fprintf(stderr,
-                   "recovered %s: proven %d page_cache %d end %lu segment %lu byte %u log_start %lu "
-                   "rebuild %lu cut %ld applied %ld\n",
-                   each.directory.c_str(), each.proven, each.page_cache, each.end.offset,
-                   each.end.segment_base, each.end.position, each.log_start, each.rebuild_from,
-                   static_cast<long>(each.bytes_cut), static_cast<long>(each.bytes_applied));
+      std::fprintf(
+          stderr,
+          "recovered %s: proven %d page_cache %d end %lu segment %lu byte %u log_start %lu "
+          "rebuild %lu cut %ld applied %ld\n",
+          each.directory.c_str(), each.proven, each.page_cache, each.end.offset,
+          each.end.segment_base, each.end.position, each.log_start, each.rebuild_from,
+          static_cast<long>(each.bytes_cut), static_cast<long>(each.bytes_applied));
     }
   }
 

@@ -1,0 +1,308 @@
+// What scripts do to a Stack, and what must be there when it starts again: shared by the tests that
+// cut its power, break its disk, or run it for long.
+#pragma once
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "tests/engine/log/journal/stack.h"
+#include "tests/sim/random.h"
+
+namespace ringtail::log {
+
+// 60 operations; ends early where the world pauses.
+class Script {
+ public:
+  Script(uint64_t seed, int operations) : rng_(seed), operations_(operations) {}
+
+  task::Task<absl::Status> Run(Stack* stack) {
+    stack_ = stack;
+    for (int i = 0; i < 4; ++i) {
+      const std::string topic = absl::StrCat("topic", i);
+      const bool there =
+          std::any_of(stack->parts().begin(), stack->parts().end(), [&](const auto& part) {
+            return !part.second->gone && part.second->facts().topic == topic;
+          });
+      if (there || operations_ == 0) continue;
+      const absl::Status made =
+          co_await stack->Create(topic, i == 3 ? Durability::kPageCache : Durability::kJournal);
+      if (!made.ok()) co_return made;
+    }
+    for (int i = 0; i < operations_; ++i) {
+      const absl::Status done = co_await Step();
+      if (!done.ok()) co_return done;
+    }
+    co_return absl::OkStatus();
+  }
+
+ private:
+  uint64_t Random(uint64_t below) { return rng_.Below(below); }
+  base::Nanos Now() { return task::Scheduler::Current().now(); }
+
+  void Tell(const std::string& what) {
+    if (std::getenv("SIM_TRACE") != nullptr) {
+      std::fprintf(stderr, "%ld us: %s\n", static_cast<long>(Now() / 1000), what.c_str());
+    }
+  }
+
+  task::Task<absl::Status> Step() {
+    std::vector<size_t> open;
+    for (auto& [index, part] : stack_->parts()) {
+      if (!part->gone) open.push_back(index);
+    }
+    const size_t index = open[Random(open.size())];
+    Stack::Part& part = *stack_->parts()[index];
+    const uint64_t what = Random(100);
+    Tell(absl::StrCat(part.facts().topic, " ",
+                      what < 55   ? "append"
+                      : what < 63 ? "large append"
+                      : what < 68 ? "roll"
+                      : what < 76 ? "truncate"
+                      : what < 83 ? "trim"
+                      : what < 87 ? "drop"
+                      : what < 91 ? "switch"
+                      : what < 95 ? "sync"
+                                  : "sleep",
+                      ": log ", part.log->log_start().value(), " ", part.log->durable_end().value(),
+                      " ", part.log->written_end().value(), " ", part.log->log_end().value()));
+    if (what < 55) {
+      const int appends = 1 + static_cast<int>(Random(3));
+      for (int i = 0; i < appends; ++i)
+        stack_->Append(index, 1, 50 + static_cast<int>(Random(6000)));
+      if (Random(2) == 0)
+        co_await task::Scheduler::Current().SleepUntil(Now() +
+                                                       static_cast<int64_t>(Random(400'000)));
+      co_return absl::OkStatus();
+    }
+    if (what < 63) {
+      stack_->Append(index, 2, 8000 + static_cast<int>(Random(8000)));  // bypass
+      co_return absl::OkStatus();
+    }
+    if (what < 68) co_return part.log->Roll();
+    if (what < 76) co_return co_await Truncate(&part);
+    if (what < 83) co_return co_await Trim(&part);
+    if (what < 87) {
+      const std::string topic = part.facts().topic;
+      const Durability durability = part.facts().durability;
+      const absl::Status dropped = co_await stack_->Drop(index);
+      if (!dropped.ok()) co_return dropped;
+      co_return co_await stack_->Create(topic, durability);
+    }
+    if (what < 91) co_return SwitchMode(&part);
+    if (what < 95) co_return co_await Sync(&part);
+    co_await task::Scheduler::Current().SleepUntil(Now() +
+                                                   11 * base::kNanosPerSecond);  // reclaim by age
+    co_return absl::OkStatus();
+  }
+
+  task::Task<absl::Status> Truncate(Stack::Part* part) {
+    Known& facts = part->facts();
+    if (facts.sent.empty()) co_return absl::OkStatus();
+    const size_t keep = facts.sent.size() - Random(std::min<size_t>(facts.sent.size(), 4) + 1);
+    const int64_t end =
+        std::max(keep == 0 ? facts.sent[0].base : facts.sent[keep - 1].next, facts.log_start_asked);
+    if (end >= facts.end()) co_return absl::OkStatus();
+    // From here on what is above may be there or not, until it has ended.
+    facts.cutting = end;
+    const absl::Status cut =
+        co_await part->log->Truncate(base::Offset(end), Now() + base::kNanosPerSecond);
+    if (!cut.ok()) co_return cut;
+    std::erase_if(facts.sent, [&](const Known::Batch& batch) { return batch.base >= end; });
+    facts.acked = std::min(facts.acked, end);
+    facts.visible = std::min(facts.visible, end);
+    facts.synced = std::min(facts.synced, end);
+    facts.cutting = INT64_MAX;
+    co_return absl::OkStatus();
+  }
+
+  task::Task<absl::Status> Trim(Stack::Part* part) {
+    Known& facts = part->facts();
+    const int64_t to =
+        facts.log_start +
+        static_cast<int64_t>(Random(static_cast<uint64_t>(facts.visible - facts.log_start) + 1));
+    facts.log_start_asked = std::max(facts.log_start_asked, to);
+    const absl::Status trimmed = co_await part->log->Trim(base::Offset(to));
+    if (!trimmed.ok()) co_return trimmed;
+    facts.log_start = std::max(facts.log_start, part->log->log_start().value());
+    co_return (co_await part->log->RemoveSegmentsBelowStart()).status();
+  }
+
+  absl::Status SwitchMode(Stack::Part* part) {
+    Known& facts = part->facts();
+    facts.durability =
+        facts.durability == Durability::kJournal ? Durability::kPageCache : Durability::kJournal;
+    facts.switched = true;
+    LogConfig config = part->log->config();
+    config.durability = facts.durability;
+    part->log->SetConfig(config);
+    return absl::OkStatus();
+  }
+
+  task::Task<absl::Status> Sync(Stack::Part* part) {
+    const int64_t end = part->log->written_end().value();
+    const absl::Status synced = co_await part->log->Sync();
+    if (synced.ok()) part->facts().synced = std::max(part->facts().synced, end);
+    co_return synced;
+  }
+
+  sim::Rng rng_;
+  int operations_;
+  Stack* stack_ = nullptr;
+};
+
+// All .log files, one behind the other.
+inline std::string Segments(const sim::SimDisk& disk, const std::string& directory) {
+  std::vector<io::DirectoryEntry> entries;
+  disk.List(directory, &entries);
+  std::vector<std::string> names;
+  for (const io::DirectoryEntry& entry : entries) {
+    if (absl::EndsWith(entry.name, ".log")) names.push_back(entry.name);
+  }
+  std::sort(names.begin(), names.end());
+  std::string all;
+  for (const std::string& name : names) all += *disk.Content(absl::StrCat(directory, "/", name));
+  return all;
+}
+
+// What is there is a run of whole batches of the one history, with all that was promised.
+// `power`: page_cache logs may have lost what was not synced.
+inline void Check(SimMachine& machine, Stack& stack, std::vector<Known>& known, bool power) {
+  for (auto& [index, part] : stack.parts()) {
+    if (part->gone) continue;
+    Known& facts = known[index];
+    SCOPED_TRACE(absl::StrCat(facts.topic, " id ", index));
+    const int64_t end = part->log->written_end().value();
+    const bool journal_always = facts.durability == Durability::kJournal && !facts.switched;
+    int64_t promised = std::max(facts.acked, facts.visible);
+    if (power && !journal_always) promised = std::min(promised, facts.synced);
+    promised = std::min(promised, facts.cutting);
+    facts.cutting = INT64_MAX;
+    ASSERT_GE(end, promised) << "acked " << facts.acked << ", visible " << facts.visible
+                             << ", sent " << facts.end();
+    ASSERT_GE(part->log->log_start().value(), facts.log_start);
+    ASSERT_LE(part->log->log_start().value(), std::max(facts.log_start, facts.log_start_asked));
+    // The history up to `end`.
+    std::string expected;
+    bool on_boundary = end == 0 || facts.sent.empty() || end == facts.sent.front().base ||
+                       end == part->log->log_start().value();
+    for (const Known::Batch& batch : facts.sent) {
+      if (batch.next > end) break;
+      expected += batch.bytes;
+      on_boundary = on_boundary || batch.next == end;
+    }
+    ASSERT_TRUE(on_boundary) << "ends at " << end << " within a batch";
+    const std::string found = Segments(machine.world().disk(), stack.Directory(index));
+    ASSERT_TRUE(absl::EndsWith(expected, found))
+        << "the log has " << found.size() << " bytes, its history " << expected.size();
+    if (!found.empty() || end > part->log->log_start().value()) {
+      // Nothing is missing above the log's start.
+      int64_t kept = 0;
+      for (const Known::Batch& batch : facts.sent) {
+        if (batch.next > part->log->log_start().value() && batch.next <= end) {
+          kept += static_cast<int64_t>(batch.bytes.size());
+        }
+      }
+      ASSERT_GE(static_cast<int64_t>(found.size()), kept);
+    }
+    // What was not kept never was.
+    std::erase_if(facts.sent, [&](const Known::Batch& batch) { return batch.next > end; });
+    facts.acked = std::min(facts.acked, end);
+    facts.visible = facts.acked = std::max(facts.acked, end);  // readers see it now
+    facts.synced = end;
+    facts.log_start = part->log->log_start().value();
+    facts.log_start_asked = facts.log_start;
+    facts.switched = part->log->config().durability != facts.durability;
+  }
+}
+
+// One life: starts, runs the script until the operation `cut` (or to its end), then cuts. Returns
+// how many operations there were.
+class Life {
+ public:
+  explicit Life(uint64_t seed) : machine_(seed) {}
+
+  // nullopt: it ran to its end.
+  uint64_t RunUntil(std::optional<uint64_t> cut, const StackOptions& options, uint64_t script_seed,
+                    int operations, bool* paused) {
+    stack_ = std::make_unique<Stack>(machine_, known_, options);
+    sim::FaultRule rule;
+    rule.kind = sim::FaultKind::kPause;
+    rule.codes = {io::OpCode::kWrite, io::OpCode::kSync, io::OpCode::kRename, io::OpCode::kUnlink,
+                  sim::kTruncate};
+    rule.path = "/data";
+    rule.skip = cut.value_or(UINT64_MAX);
+    const int id = machine_.world().faults().Add(rule);
+    Script script(script_seed, operations);
+    const auto started = machine_.TryRun(stack_->Start());
+    *paused = !started.has_value();
+    if (started.has_value()) {
+      EXPECT_TRUE(started->ok()) << started->ToString();
+      if (!started->ok()) return 0;
+      Check(machine_, *stack_, known_, power_);
+      power_ = false;
+      if (testing::Test::HasFatalFailure()) return 0;
+      const auto ran = machine_.TryRun(script.Run(stack_.get()));
+      *paused = !ran.has_value();
+      if (ran.has_value()) EXPECT_TRUE(ran->ok()) << ran->ToString();
+    }
+    const uint64_t matched = machine_.world().faults().matched(id);
+    machine_.world().faults().Remove(id);
+    return matched;
+  }
+  void PowerCut(const sim::PowerCutPolicy& policy) {
+    machine_.PowerCut(policy);
+    End(true);
+  }
+  void Kill() {
+    machine_.Kill();
+    End(false);
+  }
+  void StopClean() {
+    machine_.world().Resume();  // a pause may have come with the script's last turn
+    const auto stopped = machine_.TryRun(stack_->Stop());
+    ASSERT_TRUE(stopped.has_value()) << "the stop does not end:\n"
+                                     << machine_.scheduler().DumpTasks();
+    ASSERT_TRUE(stopped->ok()) << stopped->ToString();
+    machine_.Kill();
+    End(false);
+  }
+  SimMachine& machine() { return machine_; }
+  std::vector<Known>& known() { return known_; }
+
+ private:
+  void End(bool power) {
+    stack_.reset();
+    machine_.Start();
+    power_ = power_ || power;
+  }
+  SimMachine machine_;
+  std::vector<Known> known_;
+  std::unique_ptr<Stack> stack_;
+  bool power_ = false;  // was cut since the last check
+};
+
+inline sim::PowerCutPolicy PolicyOf(uint64_t n) {
+  return {static_cast<sim::PowerCutPolicy::Kept>(n % 5),
+          n / 5 % 2 == 0 ? sim::kSectorBytes : sim::kPageBytes};
+}
+
+constexpr int kOperations = 60;
+
+inline uint64_t CountOperations(uint64_t seed, const StackOptions& options) {
+  Life life(seed);
+  bool paused = false;
+  const uint64_t operations = life.RunUntil(std::nullopt, options, seed, kOperations, &paused);
+  life.Kill();
+  return operations;
+}
+
+}  // namespace ringtail::log
