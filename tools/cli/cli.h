@@ -20,6 +20,7 @@ struct Context {
   std::string bootstrap = "127.0.0.1:7092";
   double timeout_s = 30;
   std::function<absl::Status(Context&)> command;
+  int exit_code = 0;  // where a command has more to say than 0 and, for errors, 1
 
   absl::StatusOr<std::unique_ptr<client::Client>> Connect(absl::Duration busy_poll = {}) const;
 };
@@ -29,6 +30,7 @@ void AddTopicCommands(CLI::App& app, Context& context);
 void AddProduceCommand(CLI::App& app, Context& context);
 void AddConsumeCommand(CLI::App& app, Context& context);
 void AddLogCommands(CLI::App& app, Context& context);
+void AddLogToolCommands(CLI::App& log, Context& context);
 void AddBenchCommands(CLI::App& app, Context& context);
 
 // What the user can do about it; empty if nothing comes to mind.

@@ -75,7 +75,7 @@ absl::Status Dump(const LogOptions& options) {
 }  // namespace
 
 void AddLogCommands(CLI::App& app, Context& context) {
-  CLI::App* log = app.add_subcommand("log", "Look into log files, without a broker");
+  CLI::App* log = app.add_subcommand("log", "Look into a data directory, without a broker");
   log->require_subcommand(1);
   auto options = std::make_shared<LogOptions>();
   CLI::App* dump = log->add_subcommand("dump", "Print segments and indexes, and check them");
@@ -89,6 +89,7 @@ void AddLogCommands(CLI::App& app, Context& context) {
       "It ends with 1 if a file is damaged.");
   dump->callback(
       [options, &context] { context.command = [options](Context&) { return Dump(*options); }; });
+  AddLogToolCommands(*log, context);
 }
 
 }  // namespace ringtail::cli

@@ -12,6 +12,7 @@ constexpr const char* kExamples = R"(Examples:
   ringtail consume events --from end --follow --format json
   ringtail bench latency events --rate 5000 --seconds 10
   ringtail log dump /var/lib/ringtail/events-0/00000000000000000000.log
+  ringtail log verify /var/lib/ringtail
 
 The broker is at 127.0.0.1:7092 unless --bootstrap or RINGTAIL_BOOTSTRAP says otherwise.
 `ringtail COMMAND --help` shows a command's options and examples.)";
@@ -43,9 +44,9 @@ int main(int argc, char** argv) {
     perror("ringtail: standard output");
     return 1;
   }
-  if (status.ok()) return ringtail::cli::Interrupted() ? 130 : 0;
+  if (status.ok()) return ringtail::cli::Interrupted() ? 130 : context.exit_code;
   fprintf(stderr, "ringtail: %s\n", std::string(status.message()).c_str());
   const std::string next = ringtail::cli::NextStep(status);
   if (!next.empty()) fprintf(stderr, "%s\n", next.c_str());
-  return 1;
+  return context.exit_code != 0 ? context.exit_code : 1;
 }
