@@ -145,7 +145,11 @@ class Connection:
 
     def produce(self, topic, index, values, acks=-1):
         """(error, base offset)"""
-        body = self.call(produce(topic, index, batch(values), acks=acks))
+        return self.produce_batch(topic, index, batch(values), acks)
+
+    def produce_batch(self, topic, index, sent, acks=-1):
+        """The same with a batch that is made already."""
+        body = self.call(produce(topic, index, sent, acks=acks))
         at = 4 + 2 + len(topic) + 4 + 4
         return struct.unpack_from(">hq", body, at)
 
