@@ -77,6 +77,13 @@ struct BrokerCounters {
   uint64_t hops = 0;  // calls to a partition of another core
 };
 
+// Removed by retention.
+struct RetentionCounters {
+  uint64_t segments_by_time = 0;
+  uint64_t segments_by_bytes = 0;
+  uint64_t bytes = 0;
+};
+
 // Nanoseconds from the broker being asked to the answer being there.
 struct BrokerLatencies {
   base::Histogram produce;
@@ -147,6 +154,10 @@ class Broker {
   std::vector<PartitionStatus> LocalStatus() const;
   // Why a partition of the topic is not served; empty: all of this core's are.
   std::string OfflineReason(base::Uuid topic_id) const;
+  // Looks at all partitions every so often, until CloseAll(), and removes what retention lets go.
+  void StartRetention(base::Nanos every_ns);
+  task::Task<void> RetainOnce();
+  const RetentionCounters& retention() const { return retention_; }
   // Refuses requests, closes all logs. False: one of them not cleanly.
   task::Task<bool> CloseAll();
 
@@ -176,6 +187,7 @@ class Broker {
   task::Task<void> WaitOn(FetchGroup* group, base::Nanos deadline, partition::FetchWait* first,
                           task::Latch* latch);
 
+  task::Task<void> RetentionLoop(base::Nanos every_ns);
   task::Task<void> ListOffsetLocal(OffsetItem* item);
   // What recovery, or without journals the last run's checkpoints, say of a partition.
   log::OpenOptions OpenOptionsOf(const TopicImage& topic, int32_t index) const;
@@ -193,6 +205,9 @@ class Broker {
   absl::flat_hash_set<base::Uuid> left_behind_;  // deleted topics whose files are still here
   bool closed_ = false;
   task::AsyncMutex image_mutex_;  // an image is taken over, or all is closed, one after the other
+  task::Event stopping_;
+  task::Latch retaining_;
+  RetentionCounters retention_;
   BrokerCounters counters_;
   BrokerLatencies latencies_;
   int64_t next_producer_id_ = 0;

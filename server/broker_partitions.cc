@@ -20,7 +20,8 @@ partition::PartitionConfig ToPartitionConfig(const TopicConfig& topic, log::Dura
                   .index_bytes_max = topic.segment_index_bytes,
                   .durability = topic.durability.value_or(durability)},
           .batch_bytes_max = topic.max_message_bytes,
-          .log_append_time = topic.log_append_time};
+          .log_append_time = topic.log_append_time,
+          .retention = {.ms = topic.retention_ms, .bytes = topic.retention_bytes}};
 }
 
 }  // namespace
@@ -191,6 +192,8 @@ task::Task<void> ClosePartition(partition::Partition* partition, bool* ok, task:
 
 task::Task<bool> Broker::CloseAll() {
   closed_ = true;
+  stopping_.Set();
+  co_await retaining_.Wait();
   co_await image_mutex_.Lock();
   const task::AsyncMutex::Held held(image_mutex_);
   bool ok = true;

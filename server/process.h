@@ -46,6 +46,7 @@ struct ProcessOptions {
   TopicDefaults topic_defaults;
   log::Durability durability = log::Durability::kJournal;
   JournalSettings journal;
+  base::Nanos retention_check_ns = 300 * base::kNanosPerSecond;
   log::RecoveryProgress* recovery_progress = nullptr;  // outlives the start
   native::SessionOptions native;
 };

@@ -112,7 +112,8 @@ task::Task<absl::Status> Process::BindAll() {
 task::Task<void> Process::StartAccepting() {
   for (auto& thread : threads_) {
     CoreServer* server = thread->server.get();
-    co_await core::CallOn(server->core().id(), [server]() -> task::Task<void> {
+    co_await core::CallOn(server->core().id(), [this, server]() -> task::Task<void> {
+      server->broker().StartRetention(options_.retention_check_ns);
       server->StartAccepting();
       co_return;
     });

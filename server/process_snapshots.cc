@@ -64,6 +64,9 @@ admin::CoreSnapshot SnapshotOf(CoreServer& server) {
                        .connections = server.connection_count()};
   snapshot.sender = server.sender().counters();
   if (broker.journal() != nullptr) snapshot.journal = JournalOf(*broker.journal());
+  snapshot.retention_segments_by_time = broker.retention().segments_by_time;
+  snapshot.retention_segments_by_bytes = broker.retention().segments_by_bytes;
+  snapshot.retention_bytes = broker.retention().bytes;
   snapshot.log = broker.log_environment().counters();
   snapshot.write_times = broker.log_environment().write_times();
   snapshot.latencies = {{"produce", broker.latencies().produce},

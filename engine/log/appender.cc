@@ -30,7 +30,7 @@ task::Task<void> Log::WriteQueue() {
       absl::StatusOr<FilePin> opened = co_await PinForWriting(segment);
       if (!opened.ok()) {
         // Too many open files, say: nothing is lost, and the next append tries again.
-        WriteFailed(opened.status(), !absl::IsDataLoss(opened.status()));
+        WriteFailed(opened.status(), !absl::IsDataLoss(opened.status()), 0);
         continue;
       }
       pin = *std::move(opened);
@@ -46,7 +46,7 @@ task::Task<void> Log::WriteQueue() {
       Written(entries, bytes);
     } else {
       const absl::Status why = WriteError(done, segment);
-      WriteFailed(why, absl::IsResourceExhausted(why));
+      WriteFailed(why, absl::IsResourceExhausted(why), bytes);
     }
   }
   vectors_.clear();
@@ -161,11 +161,13 @@ void Log::FailQueue(const absl::Status& why) {
   observer_.OnRolledBack(written_end_, why);
 }
 
-// What the failed write left in the file is cut, so that it can't come back after a crash. With the
-// journal it may come back, as its entry may be durable, and the next op overwrites it.
-void Log::WriteFailed(const absl::Status& why, bool transient) {
+// What the failed write of `bytes` left in the file is cut, so that it can't come back after a
+// crash. With the journal it may come back, as its entry may be durable: the next op overwrites it,
+// or it is trimmed with the segment.
+void Log::WriteFailed(const absl::Status& why, bool transient, int64_t bytes) {
   ++env_.counters().write_failures;
   Segment& segment = *queue_.front().segment;
+  segment.allocated_bytes = std::max(segment.allocated_bytes, segment.written_bytes + bytes);
   if (const FilePin pin = env_.files().TryPin(segment.file()); Journaled()) {
     segment.allocated_bytes = std::max(segment.allocated_bytes, segment.written_bytes + 1);
   } else if (pin) {

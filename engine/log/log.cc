@@ -229,8 +229,10 @@ task::Task<absl::Status> Log::WaitFor(AppendResult append, bool durable, base::N
 }
 
 void Log::WakeWaiters() {
-  waiters_.ForEach([this](Waiter& waiter) {
-    if (waiter.end > (waiter.durable ? durable_end_ : written_end_)) return;
+  // Those that wait for what is written and will not be durable have nothing else to wait for.
+  const base::Offset durable = failed() ? written_end_ : durable_end_;
+  waiters_.ForEach([this, durable](Waiter& waiter) {
+    if (waiter.end > (waiter.durable ? durable : written_end_)) return;
     waiter.Unlink();
     waiter.changed.NotifyAll();
   });

@@ -279,7 +279,7 @@ class Log : private JournaledLog {
   void StartWriter();
   int64_t WriteInline(int fd, int64_t position);
   void Written(size_t entries, int64_t bytes);
-  void WriteFailed(const absl::Status& why, bool transient);
+  void WriteFailed(const absl::Status& why, bool transient, int64_t bytes);
   void FailQueue(const absl::Status& why);
   void Poison(const absl::Status& why);
   void MaybeAllocate(Segment& segment);
@@ -309,6 +309,7 @@ class Log : private JournaledLog {
   task::Task<JournalPartition::Staged> StageEntry(EntryHeader entry,
                                                   std::span<const iovec> payload);
   task::Task<absl::Status> StageDurably(EntryHeader entry, uint64_t* op);
+  absl::Status WhyNotStaged() const;
   task::Task<void> WriteJournaled(FilePin pin);
   task::Task<void> WriteOp(FilePin pin, size_t entries, int64_t bytes);
   task::Task<void> WriteInPlace(FilePin pin, size_t entries, int64_t bytes);
@@ -317,6 +318,7 @@ class Log : private JournaledLog {
   bool MustSwitchMode() const;
   task::Task<void> SwitchMode();
   task::Task<absl::Status> SyncFiles();
+  task::Task<absl::Status> SyncWithSpace();
   task::Task<absl::Status> WriteBackFiles();
   void TellSynced(const LogEnd& end);
   task::Task<absl::Status> StageCut(LogEnd end, uint8_t flags, uint64_t* op);
@@ -400,6 +402,7 @@ class Log : private JournaledLog {
   Durability mode_ = Durability::kPageCache;   // in force; config_ has the one that is asked for
   bool journal_failed_ = false;                // it closed while ops were pending
   bool cut_pending_ = false;                   // an abandoned entry: TRUNCATE before the next op
+  bool dropping_ = false;  // no entry follows the DROP
   bool dropped_ = false;
   bool read_only_ = false;  // opened although damaged: OpenOptions::recovered
   uint64_t truncations_ = 0;

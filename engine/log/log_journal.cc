@@ -76,12 +76,13 @@ LogEnd Log::WrittenPlace() {
 
 // --- Staging.
 
-// Waits for room as long as it takes. `error` kClosed: it closed, or the log is poisoned.
+// Waits for room as long as it takes. `error` kClosed: WhyNotStaged().
 task::Task<JournalPartition::Staged> Log::StageEntry(EntryHeader entry,
                                                      std::span<const iovec> payload) {
   size_t bytes = 0;
   for (const iovec& part : payload) bytes += part.iov_len;
-  while (!poisoned_) {
+  const bool drops = entry.type == static_cast<uint8_t>(EntryType::kDrop);
+  while (!poisoned_ && (drops || !dropping_)) {
     const JournalPartition::Staged staged = journal_->Stage(entry, payload);
     if (staged.error != StageError::kFull && staged.error != StageError::kStalled) {
       RT_CHECK(staged.error != StageError::kTooLarge);
@@ -92,10 +93,16 @@ task::Task<JournalPartition::Staged> Log::StageEntry(EntryHeader entry,
   co_return JournalPartition::Staged{.error = StageError::kClosed};
 }
 
+absl::Status Log::WhyNotStaged() const {
+  if (poisoned_) return write_status_;
+  if (JournalClosed()) return env_.journal()->journal().status();
+  return absl::AbortedError(name_.ToString() + ": being deleted, or the broker stops");
+}
+
 // Its frame is durable when it ends; `op` is to be told as applied.
 task::Task<absl::Status> Log::StageDurably(EntryHeader entry, uint64_t* op) {
   const JournalPartition::Staged staged = co_await StageEntry(entry, {});
-  if (!staged.ok()) co_return poisoned_ ? write_status_ : env_.journal()->journal().status();
+  if (!staged.ok()) co_return WhyNotStaged();
   *op = staged.op;
   co_return co_await env_.journal()->journal().WaitDurable(staged.seq);
 }
@@ -114,7 +121,7 @@ task::Task<absl::Status> Log::StagePendingCut() {
   if (!cut_pending_) co_return absl::OkStatus();
   const JournalPartition::Staged staged =
       co_await StageEntry(EntryAt(EntryType::kTruncate, WrittenPlace()), {});
-  if (!staged.ok()) co_return env_.journal()->journal().status();
+  if (!staged.ok()) co_return WhyNotStaged();
   cut_pending_ = false;
   journal_->Applied(staged.op);
   co_return absl::OkStatus();
@@ -168,8 +175,7 @@ task::Task<void> Log::WriteOp(FilePin pin, size_t entries, int64_t bytes) {
     staged = co_await StageEntry(entry, vectors_);
   }
   if (!staged.ok()) {
-    status = poisoned_ ? write_status_ : env_.journal()->journal().status();
-    FailQueue(status);
+    FailQueue(status.ok() ? WhyNotStaged() : status);
     co_return;
   }
   const int64_t done = co_await WriteGathered(pin, segment, bytes);
@@ -184,7 +190,7 @@ task::Task<void> Log::WriteOp(FilePin pin, size_t entries, int64_t bytes) {
     journal_->Abandoned(staged.op);
     cut_pending_ = true;
   }
-  WriteFailed(why, transient);
+  WriteFailed(why, transient, bytes);
 }
 
 // Bypass: too large for a frame, or for two copies to pay. Synced where it belongs, then vouched
@@ -200,7 +206,7 @@ task::Task<void> Log::WriteInPlace(FilePin pin, size_t entries, int64_t bytes) {
   const int64_t done = co_await WriteGathered(pin, segment, bytes);
   if (done != bytes) {
     const absl::Status why = WriteError(done, segment);
-    WriteFailed(why, absl::IsResourceExhausted(why));
+    WriteFailed(why, absl::IsResourceExhausted(why), bytes);
     co_return;
   }
   ++env_.counters().bypasses;
@@ -208,14 +214,14 @@ task::Task<void> Log::WriteInPlace(FilePin pin, size_t entries, int64_t bytes) {
   Written(entries, bytes);
   EntryHeader entry = EntryAt(EntryType::kInPlace, WrittenPlace());
   entry.leader_epoch = epoch;
-  status = co_await SyncInPlace();
+  status = co_await SyncWithSpace();
   if (!status.ok()) {
     Poison(status);
     co_return;
   }
   const JournalPartition::Staged staged = co_await StageEntry(entry, {});
   if (!staged.ok()) {
-    FailUndurable(env_.journal()->journal().status());
+    FailUndurable(WhyNotStaged());
     co_return;
   }
   journal_->Applied(staged.op);
@@ -323,6 +329,7 @@ task::Task<absl::Status> Log::Trim(base::Offset start) {
 task::Task<absl::Status> Log::Drop() {
   uint64_t op = 0;
   bool staged = false;
+  dropping_ = true;
   if (!poisoned_ && !JournalClosed()) {
     EntryHeader entry;
     entry.type = static_cast<uint8_t>(EntryType::kDrop);
@@ -398,6 +405,15 @@ task::Task<absl::Status> Log::SyncInPlace() {
   if (!dropped_) status = poisoned_ ? write_status_ : co_await SyncFiles();
   maintenance_.Unlock();
   co_return status;
+}
+
+// No space for an index or a snapshot is no failed sync: it is tried again until there is.
+task::Task<absl::Status> Log::SyncWithSpace() {
+  while (true) {
+    const absl::Status status = co_await SyncInPlace();
+    if (!absl::IsResourceExhausted(status) || poisoned_ || closed_) co_return status;
+    co_await ops_changed_.WaitUntil(task::Scheduler::Current().now() + kSwitchRetry);
+  }
 }
 
 task::Task<absl::Status> Log::StartWriteback() {

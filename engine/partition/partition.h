@@ -20,6 +20,7 @@
 #include "engine/log/log.h"
 #include "engine/partition/fetch_wait.h"
 #include "engine/partition/producer_state.h"
+#include "engine/partition/retention.h"
 #include "engine/task/sync.h"
 
 namespace ringtail::partition {
@@ -29,6 +30,7 @@ struct PartitionConfig {
   int32_t batch_bytes_max = 1048588;  // max.message.bytes
   bool log_append_time = false;       // message.timestamp.type=LogAppendTime
   ProducerStateOptions producers;
+  RetentionConfig retention;
 };
 
 struct PartitionIdentity {
@@ -106,6 +108,10 @@ class Partition : private log::LogObserver {
   task::Task<OffsetResult> AtMaxTimestamp();
   // kNone, or why a request that names this leader epoch is refused.
   base::Error CheckLeaderEpoch(int32_t leader_epoch) const;
+
+  const RetentionConfig& retention() const { return config_.retention; }
+  // Removes what retention lets go. What it removed.
+  task::Task<absl::StatusOr<RetentionPlan>> Retain();
 
   // From now on every call answers kNotLeader and every wait ends so; returns when none is left and
   // the log is closed. `remove` deletes the directory as well.

@@ -77,6 +77,12 @@ constexpr CoreMetric kServerMetrics[] = {
 };
 
 constexpr CoreMetric kJournalMetrics[] = {
+    {"ringtail_retention_segments_time_total", "Segments removed by retention.ms.", kCounter,
+     RT_READ(retention_segments_by_time)},
+    {"ringtail_retention_segments_size_total", "Segments removed by retention.bytes.", kCounter,
+     RT_READ(retention_segments_by_bytes)},
+    {"ringtail_retention_bytes_total", "Bytes removed by retention.", kCounter,
+     RT_READ(retention_bytes)},
     {"ringtail_journal_up", "1 while the core's journal takes entries or waits for space.", kGauge,
      [](const CoreSnapshot& core) { return core.journal.state == "closed" ? 0.0 : 1.0; }},
     {"ringtail_journal_used_bytes", "Journal that waits for its segments to be synced.", kGauge,

@@ -80,6 +80,9 @@ struct CoreSnapshot {
   ListenerSnapshot listener;
   io::SenderCounters sender;
   JournalSnapshot journal;
+  uint64_t retention_segments_by_time = 0;
+  uint64_t retention_segments_by_bytes = 0;
+  uint64_t retention_bytes = 0;
   log::LogCounters log;
   log::WriteTimes write_times;
   std::vector<LatencySnapshot> latencies;

@@ -77,7 +77,6 @@ absl::Status ApplyFlushMessages(absl::string_view value, TopicConfig* config) {
 
 constexpr const char* kProducer = "producer";
 constexpr const char* kDelete = "delete";
-constexpr const char* kUnlimited = "-1";
 
 struct Entry {
   absl::string_view name;
@@ -96,8 +95,8 @@ const Entry kEntries[] = {
      ApplyInteger<int32_t, &TopicConfig::max_message_bytes, 61, 100 << 20>},
     {"message.timestamp.type", "CreateTime", ApplyTimestampType},
     {"min.insync.replicas", "1", ApplyInteger<int32_t, &TopicConfig::min_insync_replicas, 1, 1>},
-    {"retention.bytes", "-1", ApplyOnly<kUnlimited>},
-    {"retention.ms", "-1", ApplyOnly<kUnlimited>},
+    {"retention.bytes", "-1", ApplyInteger<int64_t, &TopicConfig::retention_bytes, -1, INT64_MAX>},
+    {"retention.ms", "604800000", ApplyInteger<int64_t, &TopicConfig::retention_ms, -1, INT64_MAX>},
     {"ringtail.durability", "broker", ApplyDurability},
     {"segment.bytes", "1073741824",
      ApplyInteger<int64_t, &TopicConfig::segment_bytes, 1 << 14, kInt32Max>},

@@ -25,6 +25,8 @@ struct TopicConfig {
   bool log_append_time = false;
   std::optional<log::Durability> durability;  // not set: the broker's
   int32_t min_insync_replicas = 1;
+  int64_t retention_ms = int64_t{7} * 24 * 3600 * 1000;  // -1: for ever
+  int64_t retention_bytes = -1;                          // -1: any number
 };
 
 struct TopicConfigEntry {

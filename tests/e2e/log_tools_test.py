@@ -191,6 +191,16 @@ class LogToolsTest(unittest.TestCase):
         self.assertEqual(len(self.offsets(broker, "events")), end + 1)
         self.assertEqual(len(self.offsets(broker, "other")), 501)
 
+    def test_a_lost_journal_file_makes_suspects_of_what_nothing_else_tells_of(self):
+        broker = self.start()
+        broker.create_topic("events")
+        self.produce(broker, "events", 2)
+        broker.kill()
+        os.unlink(os.path.join(broker.data, "journal/core-0000/0.journal"))
+        rc, journal, partitions = self.verify(broker)
+        self.assertEqual((rc, partitions["events-0"]["verdict"]), (1, "suspect"))
+        self.assertIn("are lost", journal["findings"][0]["what"])
+
     def test_small_files_are_checked(self):
         broker = self.start()
         broker.create_topic("events")

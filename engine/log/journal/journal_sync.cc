@@ -227,6 +227,9 @@ task::Task<bool> JournalSync::SyncOne(JournalPartition* partition) {
   ++metrics_.syncs;
   absl::Status status = co_await partition->log().SyncInPlace();
   if (kMutantRetryFailedSync && !status.ok()) status = co_await partition->log().SyncInPlace();
+  if (absl::IsResourceExhausted(status) && !partition->poisoned()) {
+    co_return false;  // no space for an index, say: no sync has failed, tried again
+  }
   if (!status.ok()) {
     Poison(partition, status);
     co_return true;

@@ -66,8 +66,10 @@ TEST(TopicConfigTest, RefusesWhatIsOutOfRangeOrNoNumber) {
 TEST(TopicConfigTest, RefusesWhatWouldHaveNoEffect) {
   EXPECT_TRUE(absl::StrContains(RefusalOf("cleanup.policy", "compact"), "delete"));
   EXPECT_TRUE(absl::StrContains(RefusalOf("compression.type", "zstd"), "producer"));
-  RefusalOf("retention.ms", "604800000");
-  RefusalOf("retention.bytes", "1");
+  RefusalOf("retention.ms", "-2");
+  RefusalOf("retention.bytes", "1G");
+  RefusalOf("flush.messages", "10");
+  RefusalOf("ringtail.durability", "none");
   const std::string unknown = RefusalOf("flush.ms", "1");
   EXPECT_TRUE(absl::StrContains(unknown, "flush.ms")) << unknown;
   EXPECT_TRUE(absl::StrContains(unknown, "segment.bytes")) << "says what is known: " << unknown;

@@ -75,7 +75,7 @@ class Script {
                       ": log ", part.log->log_start().value(), " ", part.log->durable_end().value(),
                       " ", part.log->written_end().value(), " ", part.log->log_end().value()));
     if (what < 55) {
-      const int appends = 1 + static_cast<int>(Random(3));
+      const int appends = 1 + static_cast<int>(Random(stack_->options().appends_most));
       for (int i = 0; i < appends; ++i)
         stack_->Append(index, 1, 50 + static_cast<int>(Random(6000)));
       if (Random(2) == 0)

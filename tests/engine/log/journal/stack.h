@@ -28,6 +28,7 @@ struct StackOptions {
   uint32_t cores = 2;
   size_t depth = 2;
   size_t bypass_bytes = 12 << 10;
+  int appends_most = 3;  // per operation of the script; many: the journal laps
 };
 
 // What is known of one partition, over all runs.
@@ -40,7 +41,14 @@ struct Known {
   base::Uuid id;
   std::string topic;
   Durability durability = Durability::kJournal;
+  // A history that a failed write ended at `fork`: nothing past it was acknowledged, and it may be
+  // there after a restart, until something else is acknowledged in its place.
+  struct Branch {
+    std::vector<Batch> sent;
+    int64_t fork = 0;
+  };
   std::vector<Batch> sent;      // one history, in order
+  std::vector<Branch> branches;
   int64_t acked = 0;            // all below was acknowledged
   int64_t visible = 0;          // all below was below durable_end
   int64_t synced = 0;           // page_cache: all below was synced
@@ -73,12 +81,20 @@ class Stack {
     void OnDurable(base::Offset end) override {
       facts().visible = std::max(facts().visible, end.value());
     }
+    void OnRolledBack(base::Offset end, const absl::Status&) override {
+      Known& known = facts();
+      if (known.end() <= end.value()) return;
+      known.branches.push_back({known.sent, end.value()});
+      std::erase_if(known.sent,
+                    [&](const Known::Batch& batch) { return batch.next > end.value(); });
+    }
   };
 
   std::map<size_t, std::unique_ptr<Part>>& parts() { return parts_; }
   CoreJournal& journal(uint32_t core) { return *cores_[core]->journal; }
   const RecoveryResult& recovered() const { return recovered_; }
   size_t cores() const { return cores_.size(); }
+  const StackOptions& options() const { return options_; }
 
   // Recovery, journals, logs. Ok: all that the catalog has is open.
   task::Task<absl::Status> Start() {
