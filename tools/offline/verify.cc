@@ -78,7 +78,18 @@ Proof ProofOfChain(BlockingBackend& io, const DataDir& dir, const PartitionFacts
 
 Proof ProofOf(BlockingBackend& io, const DataDir& dir, const PartitionFacts& facts,
               PartitionReport* report) {
-  if (facts.core == nullptr) return {};
+  if (facts.core == nullptr) {
+    const bool lost = std::any_of(dir.cores.begin(), dir.cores.end(), [](const auto& core) {
+      return !core->scan.lost.empty() || !core->newest;
+    });
+    if (lost) {
+      Refuse(report, Verdict::kSuspect,
+             "frames of a journal are lost that may have had records of it, and nothing else tells",
+             "compare its end with what its producers and consumers know; put the data directory "
+             "back from a copy if it is short");
+    }
+    return {};
+  }
   const uint32_t flags = facts.record ? facts.record->flags : 0;
   if ((flags & log::kRecordRefused) != 0) {
     Refuse(report, Verdict::kRefused,
