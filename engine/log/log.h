@@ -402,7 +402,7 @@ class Log : private JournaledLog {
   Durability mode_ = Durability::kPageCache;   // in force; config_ has the one that is asked for
   bool journal_failed_ = false;                // it closed while ops were pending
   bool cut_pending_ = false;                   // an abandoned entry: TRUNCATE before the next op
-  bool dropping_ = false;  // no entry follows the DROP
+  bool dropping_ = false;                      // no entry follows the DROP
   bool dropped_ = false;
   bool read_only_ = false;  // opened although damaged: OpenOptions::recovered
   uint64_t truncations_ = 0;
