@@ -264,7 +264,9 @@ task::Task<void> RecoveryRun::LoadJournal(io::Backend& io, OldJournal* journal) 
   }
   uint64_t synced_seq = 0;
   for (const auto& [key, record] : journal->records) {
-    if ((record.flags & kRecordRefused) == 0) synced_seq = std::max(synced_seq, record.sync_seq);
+    // A closed partition's is perhaps of the run in which it was closed.
+    if ((record.flags & (kRecordRefused | kRecordPoisoned)) != 0) continue;
+    synced_seq = std::max(synced_seq, record.sync_seq);
   }
   const JournalScanOptions scan{.directory = journal->directory,
                                 .run = manifest_.run,

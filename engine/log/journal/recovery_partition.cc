@@ -318,7 +318,9 @@ task::Task<absl::Status> RecoveryRun::Apply(io::Backend& io, const OldJournal& j
     const EntryHeader& entry = each->entry;
     if (!lengths.contains(entry.segment_base)) continue;  // below the log's start
     touched.insert(entry.segment_base);
-    if (!each->whole || co_await files->Holds(entry)) continue;  // the segment has it
+    if (!each->whole) continue;  // the segment has it
+    // Also where the page cache has these bytes: after a failed sync the device may not, and the
+    // pages count as clean.
     const auto payload = co_await payloads.Read(*each);
     status = payload.status();
     if (status.ok()) {

@@ -22,7 +22,9 @@ namespace ringtail::log {
 // 60 operations; ends early where the world pauses.
 class Script {
  public:
-  Script(uint64_t seed, int operations) : rng_(seed), operations_(operations) {}
+  // `troubled`: operations may fail.
+  Script(uint64_t seed, int operations, bool troubled = false)
+      : rng_(seed), operations_(operations), troubled_(troubled) {}
 
   task::Task<absl::Status> Run(Stack* stack) {
     stack_ = stack;
@@ -33,13 +35,15 @@ class Script {
             return !part.second->gone && part.second->facts().topic == topic;
           });
       if (there || operations_ == 0) continue;
-      const absl::Status made =
-          co_await stack->Create(topic, i == 3 ? Durability::kPageCache : Durability::kJournal);
-      if (!made.ok()) co_return made;
+      const absl::Status made = co_await stack->Create(
+          topic,
+          i == 3 && !stack->options().journal_only ? Durability::kPageCache : Durability::kJournal);
+      if (!made.ok() && !troubled_) co_return made;
     }
     for (int i = 0; i < operations_; ++i) {
       const absl::Status done = co_await Step();
-      if (!done.ok()) co_return done;
+      if (!done.ok() && !troubled_) co_return done;
+      if (!done.ok()) Tell(absl::StrCat("  ", done.ToString()));
     }
     co_return absl::OkStatus();
   }
@@ -59,6 +63,7 @@ class Script {
     for (auto& [index, part] : stack_->parts()) {
       if (!part->gone) open.push_back(index);
     }
+    if (open.empty()) co_return absl::OkStatus();
     const size_t index = open[Random(open.size())];
     Stack::Part& part = *stack_->parts()[index];
     const uint64_t what = Random(100);
@@ -112,7 +117,7 @@ class Script {
         std::max(keep == 0 ? facts.sent[0].base : facts.sent[keep - 1].next, facts.log_start_asked);
     if (end >= facts.end()) co_return absl::OkStatus();
     // From here on what is above may be there or not, until it has ended.
-    facts.cutting = end;
+    facts.cutting = std::min(facts.cutting, end);
     const absl::Status cut =
         co_await part->log->Truncate(base::Offset(end), Now() + base::kNanosPerSecond);
     if (!cut.ok()) co_return cut;
@@ -120,6 +125,7 @@ class Script {
     facts.acked = std::min(facts.acked, end);
     facts.visible = std::min(facts.visible, end);
     facts.synced = std::min(facts.synced, end);
+    facts.branches.clear();
     facts.cutting = INT64_MAX;
     co_return absl::OkStatus();
   }
@@ -137,6 +143,7 @@ class Script {
   }
 
   absl::Status SwitchMode(Stack::Part* part) {
+    if (stack_->options().journal_only) return absl::OkStatus();
     Known& facts = part->facts();
     facts.durability =
         facts.durability == Durability::kJournal ? Durability::kPageCache : Durability::kJournal;
@@ -156,6 +163,7 @@ class Script {
 
   sim::Rng rng_;
   int operations_;
+  bool troubled_;
   Stack* stack_ = nullptr;
 };
 
@@ -173,54 +181,69 @@ inline std::string Segments(const sim::SimDisk& disk, const std::string& directo
   return all;
 }
 
-// What is there is a run of whole batches of the one history, with all that was promised.
-// `power`: page_cache logs may have lost what was not synced.
-inline void Check(SimMachine& machine, Stack& stack, std::vector<Known>& known, bool power) {
+// Empty: `found`, of a log from `start` to `end`, is the tail of this history up to there.
+inline std::string Differs(const std::vector<Known::Batch>& history, int64_t start, int64_t end,
+                           absl::string_view found) {
+  std::string expected;
+  size_t kept = 0;
+  bool on_boundary = end == 0 || history.empty() || end == history.front().base || end == start;
+  for (const Known::Batch& batch : history) {
+    if (batch.next > end) break;
+    expected += batch.bytes;
+    on_boundary = on_boundary || batch.next == end;
+    if (batch.next > start) kept += batch.bytes.size();
+  }
+  if (!on_boundary) return absl::StrCat("ends at ", end, " within a batch");
+  if (!absl::EndsWith(expected, found)) {
+    return absl::StrCat("its ", found.size(), " bytes are not the end of the ", expected.size(),
+                        " of its history");
+  }
+  if (found.size() < kept) {
+    return absl::StrCat("has ", found.size(), " bytes, and ", kept, " were appended from ", start);
+  }
+  return "";
+}
+
+// What is there is a run of whole batches of one history, with all that was promised.
+// After a power cut page_cache logs may have lost what was not synced.
+inline void CheckLog(SimMachine& machine, const std::string& directory, const Log& log,
+                     Known& facts) {
+  const int64_t end = log.written_end().value();
+  const int64_t start = log.log_start().value();
+  const bool journal_always = facts.durability == Durability::kJournal && !facts.switched;
+  int64_t promised = std::max(facts.acked, facts.visible);
+  if (facts.power && !journal_always) promised = std::min(promised, facts.synced);
+  promised = std::min(promised, facts.cutting);
+  facts.cutting = INT64_MAX;
+  ASSERT_GE(end, promised) << "acked " << facts.acked << ", visible " << facts.visible << ", sent "
+                           << facts.end();
+  ASSERT_GE(start, facts.log_start);
+  ASSERT_LE(start, std::max(facts.log_start, facts.log_start_asked));
+  const std::string found = Segments(machine.world().disk(), directory);
+  const std::string difference = Differs(facts.sent, start, end, found);
+  bool as_sent = difference.empty();
+  for (const Known::Branch& branch : facts.branches) {
+    if (as_sent || promised > branch.fork) continue;
+    as_sent = Differs(branch.sent, start, end, found).empty();
+    if (as_sent) facts.sent = branch.sent;
+  }
+  ASSERT_TRUE(as_sent) << difference;
+  // What was not kept never was.
+  std::erase_if(facts.sent, [&](const Known::Batch& batch) { return batch.next > end; });
+  facts.branches.clear();
+  facts.power = false;
+  facts.visible = facts.acked = end;  // readers see it now
+  facts.synced = end;
+  facts.log_start = facts.log_start_asked = start;
+  facts.switched = log.config().durability != facts.durability;
+}
+
+inline void Check(SimMachine& machine, Stack& stack, std::vector<Known>& known) {
   for (auto& [index, part] : stack.parts()) {
     if (part->gone) continue;
-    Known& facts = known[index];
-    SCOPED_TRACE(absl::StrCat(facts.topic, " id ", index));
-    const int64_t end = part->log->written_end().value();
-    const bool journal_always = facts.durability == Durability::kJournal && !facts.switched;
-    int64_t promised = std::max(facts.acked, facts.visible);
-    if (power && !journal_always) promised = std::min(promised, facts.synced);
-    promised = std::min(promised, facts.cutting);
-    facts.cutting = INT64_MAX;
-    ASSERT_GE(end, promised) << "acked " << facts.acked << ", visible " << facts.visible
-                             << ", sent " << facts.end();
-    ASSERT_GE(part->log->log_start().value(), facts.log_start);
-    ASSERT_LE(part->log->log_start().value(), std::max(facts.log_start, facts.log_start_asked));
-    // The history up to `end`.
-    std::string expected;
-    bool on_boundary = end == 0 || facts.sent.empty() || end == facts.sent.front().base ||
-                       end == part->log->log_start().value();
-    for (const Known::Batch& batch : facts.sent) {
-      if (batch.next > end) break;
-      expected += batch.bytes;
-      on_boundary = on_boundary || batch.next == end;
-    }
-    ASSERT_TRUE(on_boundary) << "ends at " << end << " within a batch";
-    const std::string found = Segments(machine.world().disk(), stack.Directory(index));
-    ASSERT_TRUE(absl::EndsWith(expected, found))
-        << "the log has " << found.size() << " bytes, its history " << expected.size();
-    if (!found.empty() || end > part->log->log_start().value()) {
-      // Nothing is missing above the log's start.
-      int64_t kept = 0;
-      for (const Known::Batch& batch : facts.sent) {
-        if (batch.next > part->log->log_start().value() && batch.next <= end) {
-          kept += static_cast<int64_t>(batch.bytes.size());
-        }
-      }
-      ASSERT_GE(static_cast<int64_t>(found.size()), kept);
-    }
-    // What was not kept never was.
-    std::erase_if(facts.sent, [&](const Known::Batch& batch) { return batch.next > end; });
-    facts.acked = std::min(facts.acked, end);
-    facts.visible = facts.acked = std::max(facts.acked, end);  // readers see it now
-    facts.synced = end;
-    facts.log_start = part->log->log_start().value();
-    facts.log_start_asked = facts.log_start;
-    facts.switched = part->log->config().durability != facts.durability;
+    SCOPED_TRACE(absl::StrCat(known[index].topic, " id ", index));
+    CheckLog(machine, stack.Directory(index), *part->log, known[index]);
+    if (testing::Test::HasFatalFailure()) return;
   }
 }
 
@@ -247,8 +270,7 @@ class Life {
     if (started.has_value()) {
       EXPECT_TRUE(started->ok()) << started->ToString();
       if (!started->ok()) return 0;
-      Check(machine_, *stack_, known_, power_);
-      power_ = false;
+      Check(machine_, *stack_, known_);
       if (testing::Test::HasFatalFailure()) return 0;
       const auto ran = machine_.TryRun(script.Run(stack_.get()));
       *paused = !ran.has_value();
@@ -258,6 +280,31 @@ class Life {
     machine_.world().faults().Remove(id);
     return matched;
   }
+  // Starts, then runs the script with the disk in trouble; false: it did not start. `from_start`:
+  // recovery has the trouble, too. Ends when the script has, or hangs.
+  bool RunTroubled(const sim::FaultRule& rule, bool from_start, const StackOptions& options,
+                   uint64_t script_seed, int operations) {
+    stack_ = std::make_unique<Stack>(machine_, known_, options);
+    sim::Faults& faults = machine_.world().faults();
+    int id = -1;
+    if (from_start) id = faults.Add(rule);
+    const auto started = machine_.TryRun(stack_->Start());
+    const bool ok = started.has_value() && started->ok();
+    if (!from_start) EXPECT_TRUE(ok) << (started.has_value() ? started->ToString() : "hangs");
+    if (ok) {
+      Check(machine_, *stack_, known_);
+      if (testing::Test::HasFatalFailure()) return false;
+      if (!from_start) id = faults.Add(rule);
+      Script script(script_seed, operations, /*troubled=*/true);
+      machine_.TryRun(script.Run(stack_.get()));
+    }
+    fired_ = faults.fired(id);
+    faults.Remove(id);
+    return ok;
+  }
+  // Whether the last trouble came at all.
+  bool fired() const { return fired_ > 0; }
+  Stack& stack() { return *stack_; }
   void PowerCut(const sim::PowerCutPolicy& policy) {
     machine_.PowerCut(policy);
     End(true);
@@ -282,12 +329,12 @@ class Life {
   void End(bool power) {
     stack_.reset();
     machine_.Start();
-    power_ = power_ || power;
+    for (Known& each : known_) each.power = each.power || power;
   }
   SimMachine machine_;
   std::vector<Known> known_;
   std::unique_ptr<Stack> stack_;
-  bool power_ = false;  // was cut since the last check
+  uint64_t fired_ = 0;
 };
 
 inline sim::PowerCutPolicy PolicyOf(uint64_t n) {

@@ -29,6 +29,8 @@ struct StackOptions {
   size_t depth = 2;
   size_t bypass_bytes = 12 << 10;
   int appends_most = 3;  // per operation of the script; many: the journal laps
+  bool journal_only = false;
+  bool damaged = false;  // a partition that cannot be opened does not end the start
 };
 
 // What is known of one partition, over all runs.
@@ -47,14 +49,16 @@ struct Known {
     std::vector<Batch> sent;
     int64_t fork = 0;
   };
-  std::vector<Batch> sent;      // one history, in order
+  std::vector<Batch> sent;  // one history, in order
   std::vector<Branch> branches;
+  uint64_t sent_count = 0;
   int64_t acked = 0;            // all below was acknowledged
   int64_t visible = 0;          // all below was below durable_end
   int64_t synced = 0;           // page_cache: all below was synced
   int64_t cutting = INT64_MAX;  // a truncation to here may have happened
   int64_t log_start = 0;        // acknowledged
   int64_t log_start_asked = 0;
+  bool power = false;     // was cut since it was last seen
   bool switched = false;  // was journaled or not from time to time
   bool created = false;   // Create() has ended well
   bool deleted = false;   // the catalog knows that it is gone
@@ -93,6 +97,7 @@ class Stack {
   std::map<size_t, std::unique_ptr<Part>>& parts() { return parts_; }
   CoreJournal& journal(uint32_t core) { return *cores_[core]->journal; }
   const RecoveryResult& recovered() const { return recovered_; }
+  const std::map<size_t, absl::Status>& refused() const { return refused_; }
   size_t cores() const { return cores_.size(); }
   const StackOptions& options() const { return options_; }
 
@@ -121,7 +126,8 @@ class Stack {
     for (size_t i = 0; i < known_.size(); ++i) {
       if (!known_[i].created || known_[i].deleted) continue;
       const absl::Status opened = co_await OpenPart(i);
-      if (!opened.ok()) co_return opened;
+      if (!opened.ok() && !options_.damaged) co_return opened;
+      if (!opened.ok()) refused_[i] = opened;
     }
     for (const auto& core : cores_) {
       const absl::Status written = co_await core->journal->sync().WriteCheckpoint();
@@ -169,8 +175,11 @@ class Stack {
   // Queues; the ack is noted when it comes.
   void Append(size_t index, int records, int value_bytes) {
     Part& part = *parts_[index];
+    // No two batches are equal.
     kept_.push_back(std::make_unique<std::string>(
-        MakeBatch({.records = records, .value_bytes = static_cast<size_t>(value_bytes)})));
+        MakeBatch({.records = records,
+                   .value_bytes = static_cast<size_t>(value_bytes),
+                   .timestamp_ms = 1000 + static_cast<int64_t>(known_[index].sent_count++)})));
     std::string& bytes = *kept_.back();
     const AppendResult append = part.log->AppendAsLeader(
         base::MutableByteView(reinterpret_cast<uint8_t*>(bytes.data()), bytes.size()), 1);
@@ -315,6 +324,7 @@ class Stack {
   std::vector<Known>& known_;
   StackOptions options_;
   RecoveryResult recovered_;
+  std::map<size_t, absl::Status> refused_;
   std::vector<std::unique_ptr<Core>> cores_;
   std::map<size_t, std::unique_ptr<Part>> parts_;
   std::vector<std::unique_ptr<std::string>> kept_;
