@@ -168,9 +168,7 @@ void Log::WriteFailed(const absl::Status& why, bool transient, int64_t bytes) {
   ++env_.counters().write_failures;
   Segment& segment = *queue_.front().segment;
   segment.allocated_bytes = std::max(segment.allocated_bytes, segment.written_bytes + bytes);
-  if (const FilePin pin = env_.files().TryPin(segment.file()); Journaled()) {
-    segment.allocated_bytes = std::max(segment.allocated_bytes, segment.written_bytes + 1);
-  } else if (pin) {
+  if (const FilePin pin = env_.files().TryPin(segment.file()); pin && !Journaled()) {
     const int error = env_.io().Truncate(pin.fd(), segment.written_bytes);
     segment.allocated_bytes = segment.written_bytes;
     if (error != 0) {

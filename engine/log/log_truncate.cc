@@ -7,6 +7,7 @@
 #include "engine/base/check.h"
 #include "engine/base/result.h"
 #include "engine/io/file.h"
+#include "engine/log/journal/mutants.h"
 #include "engine/log/log.h"
 
 namespace ringtail::log {
@@ -70,6 +71,7 @@ task::Task<absl::Status> Log::Truncate(base::Offset end, base::Nanos deadline) {
   const absl::StatusOr<LogEnd> place = co_await PlaceOfCut(end);
   uint64_t op = 0;
   absl::Status status = place.status();
+  if (kMutantCutBeforeTruncate && status.ok()) status = co_await CutAt(*place);
   if (status.ok()) status = co_await StageCut(*place, 0, &op);
   if (!status.ok()) {
     EndCut();  // nothing was changed

@@ -375,8 +375,9 @@ void RecoveryRun::Sort(OldJournal* journal) {
 }
 
 bool RecoveryRun::AnyLost() const {
-  return std::any_of(journals_.begin(), journals_.end(),
-                     [](const auto& journal) { return !journal->lost.empty(); });
+  return std::any_of(journals_.begin(), journals_.end(), [](const auto& journal) {
+    return !journal->lost.empty() || !journal->scan.lost.empty();
+  });
 }
 
 std::map<JournalKey, std::vector<RecoveryRun::OldJournal*>> RecoveryRun::Owners() {

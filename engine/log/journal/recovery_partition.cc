@@ -179,8 +179,9 @@ task::Task<void> RecoveryRun::Recover(io::Backend& io, JournalKey key,
     // Nothing was ever journaled of it, or a journal is lost that may have had something.
     if (!AnyLost()) co_return;
     partition.proven = false;
-    Refuse(nullptr, key, PartitionVerdict::kSuspect, "it may have been in a journal that is lost",
-           0, outcome);
+    Refuse(nullptr, key, PartitionVerdict::kSuspect,
+           "what it had may have been in a journal, or in frames of one, that are lost", 0,
+           outcome);
     outcome->partition.end = {INT64_MAX, INT64_MAX, INT32_MAX};
     outcome->record.reset();
     co_return;

@@ -83,6 +83,10 @@ task::Task<absl::Status> RecoveryRun::WriteCheckpoints() {
 task::Task<absl::Status> RecoveryRun::Switch() {
   result_.run = manifest_.run + 1;
   for (const auto& journal : journals_) {
+    for (const SeqRange& range : journal->scan.lost) {
+      RT_LOG(kError, "{}: frames {} to {} were durable and cannot be read", journal->directory,
+             range.first, range.last);
+    }
     result_.frames += journal->scan.frames;
     result_.frames_cut += journal->scan.frames_cut;
     result_.frames_damaged += journal->scan.frames_damaged;
@@ -149,10 +153,13 @@ void RecoveryRun::Tell() const {
     }
     ++(partition.verdict == PartitionVerdict::kRefused ? refused : suspect);
     RT_LOG(kError,
-           "{} (topic id {}, partition {}): closed for appends, readable up to offset {}: {}; "
+           "{} (topic id {}, partition {}): closed for appends, readable up to {}: {}; "
            "`ringtail log verify` shows what is there, `ringtail log accept` goes on with it",
            partition.directory.empty() ? "no directory" : partition.directory, key.first.ToString(),
-           key.second, partition.end.offset, partition.reason);
+           key.second,
+           partition.end.offset >= INT64_MAX ? std::string("where its batches can be read")
+                                             : absl::StrCat("offset ", partition.end.offset),
+           partition.reason);
   }
   RT_LOG(kInfo,
          "journal: run {} {}: {} frames, {} not acknowledged and cut, {} damaged, {} bytes written "
