@@ -93,8 +93,11 @@ TEST(PowerCutTest, ManyLivesOnAnyNumberOfCores) {
       bool paused = false;
       const std::optional<uint64_t> cut =
           rng.Below(3) == 0 ? std::nullopt : std::optional<uint64_t>(rng.Below(500));
-      life.RunUntil(cut, {.cores = cores, .depth = 1 + rng.Below(4)}, seed * 100 + round, 40,
-                    &paused);
+      life.RunUntil(cut,
+                    {.cores = cores,
+                     .depth = 1 + rng.Below(4),
+                     .appends_most = static_cast<int>(round % 2 == 0 ? 3 : 40)},
+                    seed * 100 + round, 40, &paused);
       if (testing::Test::HasFailure()) return;
       const uint64_t how = rng.Below(3);
       if (how == 0 && !paused) {

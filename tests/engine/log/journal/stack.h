@@ -16,6 +16,7 @@
 #include "engine/log/data_directory.h"
 #include "engine/log/journal/core_journal.h"
 #include "engine/log/journal/journal_manifest.h"
+#include "engine/log/journal/mutants.h"
 #include "engine/log/journal/recovery.h"
 #include "engine/log/log.h"
 #include "engine/log/log_environment.h"
@@ -153,6 +154,8 @@ class Stack {
     known_.push_back({});
     const size_t index = known_.size() - 1;
     known_[index].id = Id(next_id_ + known_.size());
+    // What a journal would take for the same partition if it knew it by its name.
+    if (kMutantKeyByName) known_[index].id = Id(static_cast<size_t>(topic.back()));
     known_[index].topic = topic;
     known_[index].durability = durability;
     auto part = NewPart(index);
