@@ -45,6 +45,12 @@ struct FetchLimits {
   base::Nanos wait_until = 0;  // answer by then with what there is
 };
 
+struct DeleteRecordsItem {
+  partition::PartitionId id;
+  base::Offset before;             // the first offset to stay; -1: the high watermark
+  partition::OffsetResult result;  // where the log starts now
+};
+
 enum class OffsetPoint : uint8_t { kEarliest, kLatest, kTimestamp, kMaxTimestamp };
 
 struct OffsetItem {
@@ -137,6 +143,8 @@ class Broker {
   task::Task<void> Fetch(const RequestContext& context, const FetchLimits& limits,
                          std::span<FetchItem> items);
   task::Task<void> ListOffsets(std::span<OffsetItem> items);
+  // Each is durable when this ends.
+  task::Task<void> DeleteRecords(std::span<DeleteRecordsItem> items);
   task::Task<ProposalResult> CreateTopic(CreateTopicProposal proposal);
   task::Task<ProposalResult> DeleteTopic(base::Uuid topic_id);
   // A producer id that nobody had before.
@@ -187,6 +195,8 @@ class Broker {
   task::Task<void> WaitOn(FetchGroup* group, base::Nanos deadline, partition::FetchWait* first,
                           task::Latch* latch);
 
+  task::Task<void> DeleteRecordsLocal(DeleteRecordsItem* item);
+  task::Task<void> DeleteRecordsOn(base::CoreId core, DeleteRecordsItem* item, task::Latch* latch);
   task::Task<void> RetentionLoop(base::Nanos every_ns);
   task::Task<void> ListOffsetLocal(OffsetItem* item);
   // What recovery, or without journals the last run's checkpoints, say of a partition.

@@ -1,10 +1,16 @@
-// What a broker deletes as time passes: one look after the other at its core's partitions.
+// What a broker deletes as time passes, one look after the other at its core's partitions, and what
+// it is asked to delete.
 #include <vector>
 
 #include "engine/base/logging.h"
 #include "server/broker.h"
 
 namespace ringtail::server {
+namespace {
+
+constexpr size_t kDeletionsAtOnce = 256;
+
+}  // namespace
 
 task::Task<void> Broker::RetainOnce() {
   std::vector<partition::PartitionId> ids;
@@ -26,6 +32,33 @@ task::Task<void> Broker::RetainOnce() {
     retention_.segments_by_bytes += removed->by_bytes;
     retention_.bytes += static_cast<uint64_t>(removed->bytes);
   }
+}
+
+task::Task<void> Broker::DeleteRecordsLocal(DeleteRecordsItem* item) {
+  partition::Partition* partition = FindLocal(item->id, &item->result.error);
+  if (partition != nullptr) item->result = co_await partition->DeleteRecords(item->before);
+}
+
+task::Task<void> Broker::DeleteRecordsOn(base::CoreId core, DeleteRecordsItem* item,
+                                         task::Latch* latch) {
+  Broker* owner = group_.brokers[core.value()];
+  co_await core::CallOn(core, [owner, item] { return owner->DeleteRecordsLocal(item); });
+  latch->Done();
+}
+
+// Many at once share the journal's frames.
+task::Task<void> Broker::DeleteRecords(std::span<DeleteRecordsItem> items) {
+  task::Latch latch;
+  size_t started = 0;
+  for (DeleteRecordsItem& item : items) {
+    base::CoreId core;
+    item.result.error = Locate(item.id, &core);
+    if (item.result.error != base::Error::kNone) continue;
+    latch.Add();
+    task::Spawn("delete records", DeleteRecordsOn(core, &item, &latch));
+    if (++started % kDeletionsAtOnce == 0) co_await latch.Wait();
+  }
+  co_await latch.Wait();
 }
 
 task::Task<void> Broker::RetentionLoop(base::Nanos every_ns) {

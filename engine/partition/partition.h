@@ -113,6 +113,10 @@ class Partition : private log::LogObserver {
   // Removes what retention lets go. What it removed.
   task::Task<absl::StatusOr<RetentionPlan>> Retain();
 
+  // The log starts at `before` from now on, durably, wherever it was before that; -1: at the high
+  // watermark. result->offset is where it starts then. kOffsetOutOfRange: past the high watermark.
+  task::Task<OffsetResult> DeleteRecords(base::Offset before);
+
   // From now on every call answers kNotLeader and every wait ends so; returns when none is left and
   // the log is closed. `remove` deletes the directory as well.
   task::Task<absl::Status> Close(bool remove);
@@ -142,6 +146,7 @@ class Partition : private log::LogObserver {
   base::Nanos producers_expired_at_ = 0;
   task::IntrusiveList<FetchLink> watchers_;
   task::Gate users_;
+  task::AsyncMutex trim_mutex_;  // the log's start moves one step after the other
   std::unique_ptr<log::Log> log_;
 };
 

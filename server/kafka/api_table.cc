@@ -15,6 +15,7 @@ constexpr Api kApis[] = {
     {ApiVersionsRequest::kApiKey, 0, 4, 0, &Session::HandleApiVersions},
     {CreateTopicsRequest::kApiKey, 2, 7, 2, &Session::HandleCreateTopics},
     {DeleteTopicsRequest::kApiKey, 1, 6, 1, &Session::HandleDeleteTopics},
+    {DeleteRecordsRequest::kApiKey, 0, 2, 0, &Session::HandleDeleteRecords},
     {InitProducerIdRequest::kApiKey, 0, 5, 0, &Session::HandleInitProducerId},
     {DescribeClusterRequest::kApiKey, 0, 2, 0, &Session::HandleDescribeCluster},
 };

@@ -1,6 +1,7 @@
-// CreateTopics and DeleteTopics.
+// CreateTopics, DeleteTopics and DeleteRecords.
 #include <map>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "server/kafka/session.h"
@@ -123,6 +124,42 @@ task::Task<void> Session::HandleDeleteTopics(Call* call) {
     const ProposalResult result = co_await broker_.DeleteTopic(topic->id);
     out.error_code = Wire(ToErrorCode(result.failure.error));
     if (!result.failure.ok()) out.error_message = arena.CopyText(result.failure.message);
+  }
+  Respond(call, response);
+}
+
+task::Task<void> Session::HandleDeleteRecords(Call* call) {
+  DeleteRecordsRequest request;
+  if (!DecodeBody(call, &request)) co_return;
+  Arena& arena = call->arena;
+  DeleteRecordsResponse response;
+  response.topics.Reserve(arena, request.topics.size());
+  std::vector<server::DeleteRecordsItem> items;
+  for (const auto& wanted : request.topics) {
+    const server::TopicImage* topic;
+    const Error error = FindTopic(wanted.name, {}, /*by_id=*/false, &topic);
+    auto& topic_out = response.topics.Add(arena);
+    topic_out.name = wanted.name;
+    topic_out.partitions.Reserve(arena, wanted.partitions.size());
+    for (const auto& each : wanted.partitions) {
+      auto& out = topic_out.partitions.Add(arena);
+      out.partition_index = each.partition_index;
+      out.low_watermark = -1;
+      out.error_code = Wire(ToErrorCode(error));
+      if (error != Error::kNone) continue;
+      items.push_back(
+          {.id = {topic->id, each.partition_index}, .before = base::Offset(each.offset)});
+    }
+  }
+  co_await broker_.DeleteRecords(items);
+  size_t next = 0;
+  for (auto& topic_out : response.topics) {
+    for (auto& out : topic_out.partitions) {
+      if (out.error_code != 0) continue;
+      const partition::OffsetResult& result = items[next++].result;
+      out.error_code = Wire(ToErrorCode(result.error));
+      out.low_watermark = result.offset.value();
+    }
   }
   Respond(call, response);
 }

@@ -64,6 +64,7 @@ class Session : public server::Session {
   task::Task<void> HandleListOffsets(Call* call);
   task::Task<void> HandleCreateTopics(Call* call);
   task::Task<void> HandleDeleteTopics(Call* call);
+  task::Task<void> HandleDeleteRecords(Call* call);
 
  private:
   // A partition of a Fetch takes 48 bytes decoded; the broker's item, what waits for it, and the

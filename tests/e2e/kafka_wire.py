@@ -7,7 +7,7 @@ rdkafka_client; this one is for pipelining, broken frames, and looking at the ve
 import socket
 import struct
 
-PRODUCE, FETCH, METADATA, API_VERSIONS = 0, 1, 3, 18
+PRODUCE, FETCH, METADATA, API_VERSIONS, DELETE_RECORDS = 0, 1, 3, 18, 21
 BATCH_HEADER_BYTES = 61
 
 
@@ -39,6 +39,12 @@ def produce(topic, index, batch, correlation=1, acks=-1):
     body = struct.pack(">hhii", -1, acks, 30000, 1) + string(topic)
     body += struct.pack(">iii", 1, index, len(batch)) + batch
     return request(PRODUCE, 3, correlation, body)
+
+
+def delete_records(topic, index, before, correlation=1):
+    """DeleteRecords version 0 of one partition."""
+    body = struct.pack(">i", 1) + string(topic) + struct.pack(">iiqi", 1, index, before, 30000)
+    return request(DELETE_RECORDS, 0, correlation, body)
 
 
 def _crc_table():

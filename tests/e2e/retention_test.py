@@ -2,6 +2,7 @@
 """What retention removes, and that it stays removed."""
 
 import os
+import struct
 import sys
 import time
 import unittest
@@ -60,6 +61,27 @@ class RetentionTest(unittest.TestCase):
         self.assertEqual(broker.stop(), 0)
         broker.start()
         self.check_start(broker, 40)
+
+    def delete(self, broker, before):
+        with kafka_wire.Connection(broker.kafka_port()) as peer:
+            reply = peer.call(kafka_wire.delete_records("t", 0, before))
+        return struct.unpack(">qh", reply[-10:])  # low watermark, error
+
+    def test_delete_records(self):
+        broker = self.start()
+        broker.create_topic("t", 1, segment_bytes=16384)
+        self.fill(broker)
+        self.assertEqual(self.delete(broker, 61), (-1, OFFSET_OUT_OF_RANGE))
+        self.assertEqual(self.delete(broker, 31), (31, 0))
+        broker.kill()
+        broker.start()
+        self.assertEqual(self.log_start(broker), 31)
+        self.check_start(broker, 31)
+        self.assertEqual(self.delete(broker, 5), (31, 0))
+        self.assertEqual(self.delete(broker, -1), (60, 0))
+        self.assertEqual(broker.stop(), 0)
+        broker.start()
+        self.assertEqual(self.log_start(broker), 60)
 
 
 if __name__ == "__main__":

@@ -496,6 +496,50 @@ TEST_F(KafkaSessionTest, TopicsAreMadeAndDeletedInEveryVersion) {
   }
 }
 
+TEST_F(KafkaSessionTest, DeleteRecordsMovesTheStartForGood) {
+  ASSERT_EQ(server_->CreateTopic("d", 1, {{"segment.bytes", "16384"}}).failure.error,
+            base::Error::kNone);
+  for (int i = 0; i < 9; ++i) {
+    EXPECT_EQ(ErrorOf(Produce("d", 0, MakeBatch({.value_bytes = 5000}))), ErrorCode::kNone);
+  }
+  const auto remove = [&](int64_t before, int16_t version) {
+    DeleteRecordsRequest request;
+    auto& topic = request.topics.Add(arena_);
+    topic.name = "d";
+    for (const int32_t index : {0, 7}) {
+      auto& partition = topic.partitions.Add(arena_);
+      partition.partition_index = index;
+      partition.offset = before;
+    }
+    auto& unknown = request.topics.Add(arena_);
+    unknown.name = "nowhere";
+    unknown.partitions.Add(arena_);
+    auto reply = Ask<DeleteRecordsResponse>(request, version);
+    EXPECT_EQ(reply->body.topics[0].partitions[1].error_code,
+              Wire(ErrorCode::kUnknownTopicOrPartition));
+    EXPECT_EQ(reply->body.topics[1].partitions[0].error_code,
+              Wire(ErrorCode::kUnknownTopicOrPartition));
+    return std::pair(static_cast<ErrorCode>(reply->body.topics[0].partitions[0].error_code),
+                     reply->body.topics[0].partitions[0].low_watermark);
+  };
+  using Answer = std::pair<ErrorCode, int64_t>;
+  const Answer outside(ErrorCode::kOffsetOutOfRange, -1);
+  EXPECT_EQ(remove(10, 0), outside) << "past the high watermark";
+  EXPECT_EQ(remove(-2, 1), outside);
+  EXPECT_EQ(remove(4, 0), Answer(ErrorCode::kNone, 4));
+  EXPECT_EQ(remove(2, 1), Answer(ErrorCode::kNone, 4)) << "it does not go back";
+  EXPECT_EQ(server::FetchOne(*server_, 0, server_->IdOf("d"), 3).error,
+            base::Error::kOffsetOutOfRange);
+  EXPECT_EQ(server::FetchOne(*server_, 0, server_->IdOf("d"), 4).error, base::Error::kNone);
+
+  Start({.cores = 2});  // after kill -9
+  EXPECT_EQ(server::FetchOne(*server_, 0, server_->IdOf("d"), 3).error,
+            base::Error::kOffsetOutOfRange);
+  EXPECT_EQ(remove(-1, 2), Answer(ErrorCode::kNone, 9)) << "all there is";
+  EXPECT_EQ(ErrorOf(Produce("d", 0, MakeBatch({}))), ErrorCode::kNone);
+  EXPECT_EQ(server::FetchOne(*server_, 0, server_->IdOf("d"), 9).high_watermark, 10);
+}
+
 TEST_F(KafkaSessionTest, ProducerIdsCoordinatorsAndTheCluster) {
   for (int16_t version = 0; version <= 5; ++version) {
     InitProducerIdRequest plain;
