@@ -347,6 +347,34 @@ TEST_F(PartitionTest, LogAppendTimeIsTheBrokersAndTheBatchStaysWhole) {
   }
 }
 
+// Where there is no space, what lets some go must not wait for it.
+TEST_F(PartitionTest, AFullDiskLetsRetentionAndDeleteRecordsGoOn) {
+  PartitionConfig config;
+  config.log.segment_bytes_max = 4096;
+  config.retention = {.ms = -1, .bytes = 8192};
+  Open(config, ThroughTheRing());
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_EQ(Produce(MakeBatch({.value_bytes = 1500})).error, Error::kNone);
+  }
+  world_.faults().Add({.kind = sim::FaultKind::kError,
+                       .error = ENOSPC,
+                       .codes = {io::OpCode::kWrite},
+                       .path = ".log"});
+  ASSERT_EQ(Produce(MakeBatch({.value_bytes = 1500})).error, Error::kDiskFull);
+  ASSERT_FALSE(partition_->log().write_status().ok());
+  const size_t segments = partition_->log().segment_count();
+  const auto retained = node_->Run(partition_->Retain());
+  ASSERT_TRUE(retained.ok()) << retained.status();
+  EXPECT_GT(retained->by_bytes, 0u);
+  EXPECT_EQ(partition_->log().segment_count(), segments - retained->by_bytes);
+  EXPECT_EQ(partition_->log_start(), retained->start);
+
+  const OffsetResult past = node_->Run(partition_->DeleteRecords(Offset(21)));
+  EXPECT_EQ(past.error, Error::kOffsetOutOfRange);
+  EXPECT_EQ(node_->Run(partition_->DeleteRecords(Offset(-1))).offset, Offset(20));
+  EXPECT_EQ(partition_->log().segment_count(), 1u);
+}
+
 TEST_F(PartitionTest, AFullDiskIsToldWakesWaitersAndForgetsTheProducersBatches) {
   Open({}, ThroughTheRing());
   const auto batch = [](int32_t sequence) {
