@@ -1,8 +1,9 @@
 // Whole brokers under random trouble, in one thread: native clients produce and consume while
 // connections are cut, networks stall, and the broker is killed, stopped and started again, also on
-// another number of cores. At the end every acknowledged record is in the log exactly once and in
-// order, and no consumer has read anything else. Each run prints its seed where it fails
-// (tests/sim/seeds.h); tests/soak/simulation.sh runs thousands.
+// another number of cores and after power cuts, which keep some of what was not synced or nothing.
+// At the end every acknowledged record is in the log exactly once and in order, and no consumer has
+// read anything else. Each run prints its seed where it fails (tests/sim/seeds.h);
+// tests/soak/simulation.sh runs thousands.
 #include <map>
 
 #include "absl/strings/numbers.h"
@@ -94,6 +95,7 @@ class Simulation {
         traffic_->port = 0;
         world_.faults().Clear();  // recovery needs the space for what it writes again
         server_->Kill();
+        if (world_.rng().Chance(0.5)) CutPower();
         Start(2);
         return;
       case 4: {
@@ -132,6 +134,13 @@ class Simulation {
       default:
         return;
     }
+  }
+
+  void CutPower() {
+    const auto kept = static_cast<sim::PowerCutPolicy::Kept>(
+        world_.rng().Below(sim::PowerCutPolicy::kSubset + 1));
+    const int64_t unit_bytes = world_.rng().Chance(0.5) ? sim::kSectorBytes : sim::kPageBytes;
+    world_.disk().PowerCut({.kept = kept, .unit_bytes = unit_bytes});
   }
 
   void Check() {
