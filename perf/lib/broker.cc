@@ -36,7 +36,8 @@ Broker::Broker(const std::string& program, const std::vector<std::string>& flags
       program,          "--data_dir=" + directory_.path() + "/data",
       "--kafka_port=0", "--native_port=0",
       "--admin_port=0", "--ports_file=" + ports_file};
-  // What the comparisons were made for: a raw loop has no journal either. Flags come behind, and win.
+  // What the comparisons were made for: a raw loop has no journal either. Flags come behind, and
+  // win.
   arguments.push_back("--durability=page_cache");
   arguments.insert(arguments.end(), flags.begin(), flags.end());
   const int64_t start_ns = NowNs();

@@ -93,8 +93,11 @@ task::Task<void> Follower::Append(const ScannedEntry* each) {
        (entry.position == 0 && entry.segment_base >= end.offset &&
         entry.segment_base <= entry.base_offset &&
         (entry.segment_base > end.segment_base || end.position == 0)));
-  if (!continues) {
-    const bool lost = LostBefore(each->seq);
+  // A leap in offsets is one in the log, unless frames are lost that may have had what lies
+  // between.
+  const bool lost = LostBefore(each->seq);
+  const bool leaps = entry.segment_base != end.segment_base && entry.segment_base != end.offset;
+  if (!continues || (lost && leaps)) {
     if (!lost || !co_await evidence_.Connects(end, place, &chain_.lengths)) {
       Refuse(absl::StrCat("the journal leads to ", Text(end), " and goes on at ", Text(place),
                           lost ? ": a damaged frame had what lies between, and the segments do "
