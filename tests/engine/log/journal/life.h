@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -238,15 +239,6 @@ inline void CheckLog(SimMachine& machine, const std::string& directory, const Lo
   facts.switched = log.config().durability != facts.durability;
 }
 
-inline void Check(SimMachine& machine, Stack& stack, std::vector<Known>& known) {
-  for (auto& [index, part] : stack.parts()) {
-    if (part->gone) continue;
-    SCOPED_TRACE(absl::StrCat(known[index].topic, " id ", index));
-    CheckLog(machine, stack.Directory(index), *part->log, known[index]);
-    if (testing::Test::HasFatalFailure()) return;
-  }
-}
-
 // One life: starts, runs the script until the operation `cut` (or to its end), then cuts. Returns
 // how many operations there were.
 class Life {
@@ -270,7 +262,7 @@ class Life {
     if (started.has_value()) {
       EXPECT_TRUE(started->ok()) << started->ToString();
       if (!started->ok()) return 0;
-      Check(machine_, *stack_, known_);
+      CheckAll();
       if (testing::Test::HasFatalFailure()) return 0;
       const auto ran = machine_.TryRun(script.Run(stack_.get()));
       *paused = !ran.has_value();
@@ -292,7 +284,7 @@ class Life {
     const bool ok = started.has_value() && started->ok();
     if (!from_start) EXPECT_TRUE(ok) << (started.has_value() ? started->ToString() : "hangs");
     if (ok) {
-      Check(machine_, *stack_, known_);
+      CheckAll();
       if (testing::Test::HasFatalFailure()) return false;
       if (!from_start) id = faults.Add(rule);
       Script script(script_seed, operations, /*troubled=*/true);
@@ -302,9 +294,30 @@ class Life {
     faults.Remove(id);
     return ok;
   }
+  std::optional<absl::Status> TryStart(const StackOptions& options) {
+    stack_ = std::make_unique<Stack>(machine_, known_, options);
+    return machine_.TryRun(stack_->Start());
+  }
+  // All logs that are open and for which `wanted` says so.
+  void CheckAll(const std::function<bool(size_t, const Log&, const Known&)>& wanted = nullptr) {
+    for (auto& [index, part] : stack_->parts()) {
+      if (part->gone || (wanted && !wanted(index, *part->log, known_[index]))) continue;
+      SCOPED_TRACE(absl::StrCat(known_[index].topic, " id ", index));
+      CheckLog(machine_, stack_->Directory(index), *part->log, known_[index]);
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  }
+  // A TRIM that was in a lost frame may be forgotten; retention trims again.
+  void ForgiveTrims() {
+    for (Known& each : known_) each.log_start = 0;
+  }
+  // Journal frames that nothing speaks of are gone: logs may be shorter, but not different.
+  void ForgiveShorter() {
+    for (Known& each : known_) each.acked = each.visible = each.synced = 0;
+  }
   // Whether the last trouble came at all.
   bool fired() const { return fired_ > 0; }
-  Stack& stack() { return *stack_; }
+  const Stack& stack() const { return *stack_; }
   void PowerCut(const sim::PowerCutPolicy& policy) {
     machine_.PowerCut(policy);
     End(true);
