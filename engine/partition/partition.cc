@@ -229,14 +229,17 @@ task::Task<ProduceResult> Partition::Produce(base::MutableByteView batches, AckP
   result.error = Admit(batches, &result);
   result.log_start = log_->log_start();
   if (result.error == Error::kDuplicateSequence && result.base_offset.value() >= 0) {
-    // Answered as the original is: once it is written.
+    // Answered as the original is: once it is durable, or when it may have been rolled back, its
+    // offset then being free for other records.
     result.error = Error::kNone;
     const base::Offset end = result.base_offset + 1;
+    const uint64_t rollbacks = rollbacks_;
     while (high_watermark_ < end && !users_.closed() && result.error == Error::kNone) {
       FetchWait wait(1, nullptr);
       wait.Watch(watchers_);
       co_await wait.WaitUntil(base::kNever);
-      if (log_->log_end() < end || log_->failed()) result.error = Error::kStorageError;
+      if (rollbacks_ != rollbacks) result.error = Error::kDiskFull;
+      if (log_->failed()) result.error = Error::kStorageError;
     }
     if (high_watermark_ < end && result.error == Error::kNone) result.error = Error::kNotLeader;
     if (result.error != Error::kNone) result.base_offset = base::Offset(-1);
@@ -371,6 +374,7 @@ void Partition::OnDurable(base::Offset end) {
 void Partition::OnRolledBack(base::Offset end, const absl::Status& why) {
   RT_LOG_EVERY(1, kError, "{}: append failed, the log ends at {} again: {}; {}",
                identity_.name.ToString(), end.value(), why.message(), Advice(why));
+  ++rollbacks_;
   producers_.TruncateTo(end);
   WakeWatchers();
 }

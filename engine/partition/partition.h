@@ -143,6 +143,7 @@ class Partition : private log::LogObserver {
   ProducerState producers_;
   PartitionCounters counters_;
   base::Offset high_watermark_;
+  uint64_t rollbacks_ = 0;
   base::Nanos producers_expired_at_ = 0;
   task::IntrusiveList<FetchLink> watchers_;
   task::Gate users_;

@@ -84,6 +84,7 @@ task::Task<bool> SegmentFiles::Connects(LogEnd from, LogEnd to,
     const auto file = sizes_.find(from.segment_base);
     if (file == sizes_.end()) co_return false;
     const bool last = from.segment_base == to.segment_base;
+    if (last && file->second < int64_t{to.position}) co_return false;
     const int64_t end = last ? int64_t{to.position} : file->second;
     const int64_t left = end - from.position;
     absl::StatusOr<std::string> bytes = std::string();

@@ -142,18 +142,25 @@ task::Task<void> RecoveryRun::Recover(io::Backend& io, JournalKey key,
   RecoveredPartition& partition = outcome->partition;
   if (found != directories_.end()) partition.directory = found->second.front();
   if (options_.progress != nullptr) ++options_.progress->partitions_done;
+  const auto record = journal == nullptr ? std::map<JournalKey, CheckpointRecord>::iterator()
+                                         : journal->records.find(key);
+  const bool recorded = journal != nullptr && record != journal->records.end();
+  // For as long as somebody has to decide which is right, its record and its entries are kept.
+  const auto keep = [&](std::string reason) {
+    if (recorded) TakeRecord(record->second, &partition);
+    Refuse(journal, key, PartitionVerdict::kRefused, std::move(reason),
+           recorded ? record->second.sync_seq : 0, outcome);
+    if (recorded && (record->second.flags & kRecordRefused) != 0) return;
+    outcome->record->flags = (outcome->record->flags & ~kRecordRefused) | kRecordPoisoned;
+  };
   if (found != directories_.end() && found->second.size() > 1) {
-    Refuse(nullptr, key, PartitionVerdict::kRefused,
-           absl::StrCat(found->second[0], " and ", found->second[1],
-                        " are of the same topic id; move away the one that is a copy"),
-           0, outcome);
+    keep(absl::StrCat(found->second[0], " and ", found->second[1],
+                      " are of the same topic id; move away the one that is a copy"));
     co_return;
   }
   if (journals.size() > 1) {
-    Refuse(journal, key, PartitionVerdict::kRefused,
-           absl::StrCat("it is in the journals of cores ", journals[0]->core, " and ",
-                        journals[1]->core, ", and neither has released it"),
-           0, outcome);
+    keep(absl::StrCat("it is in the journals of cores ", journals[0]->core, " and ",
+                      journals[1]->core, ", and neither has released it"));
     co_return;
   }
   SegmentFiles files(io, partition.directory);
@@ -161,9 +168,6 @@ task::Task<void> RecoveryRun::Recover(io::Backend& io, JournalKey key,
     outcome->status = files.List();
     if (!outcome->status.ok()) co_return;
   }
-  const auto record = journal == nullptr ? std::map<JournalKey, CheckpointRecord>::iterator()
-                                         : journal->records.find(key);
-  const bool recorded = journal != nullptr && record != journal->records.end();
   if (!listed && found == directories_.end()) {
     outcome->gone = true;  // deleted, and its name is gone, too
     co_return;
