@@ -134,5 +134,34 @@ TEST(DiskTroubleTest, ThatLastsStillNothingAcknowledgedIsLost) {
   });
 }
 
+// Syncs that take long fill the journal: appends wait, none fails, and all are done in the end.
+TEST(DiskTroubleTest, SlowSyncsStallTheJournalAndNothingFails) {
+  uint64_t stalls = 0;
+  sim::ForSeeds(10, [&stalls](uint64_t seed) {
+    sim::FaultRule rule;
+    rule.kind = FaultKind::kDelay;
+    rule.codes = {OpCode::kSync};
+    rule.path = "/data/topic";
+    rule.count = sim::Faults::kAlways;
+    rule.delay_ns = 400 * base::kNanosPerMilli;
+    Life life(seed);
+    ASSERT_TRUE(life.RunTroubled(
+        rule, false,
+        {.cores = 1, .bypass_bytes = 1 << 20, .appends_most = 80, .journal_only = true}, seed, 30));
+    life.machine().world().RunFor(200 * base::kNanosPerSecond);
+    stalls += life.stack().journal(0).journal().metrics().stalls;
+    for (const auto& [index, part] : life.parts()) {
+      if (part->gone) continue;
+      const Known& facts = life.known()[index];
+      EXPECT_TRUE(facts.branches.empty()) << facts.topic;
+      EXPECT_EQ(facts.acked, facts.end()) << facts.topic;
+    }
+    if (testing::Test::HasFailure()) return;
+    const Trouble none = {"", FaultKind::kNone, 0, {}};
+    EndAndLook(life, seed, none);
+  });
+  EXPECT_GT(stalls, 0u);
+}
+
 }  // namespace
 }  // namespace ringtail::log

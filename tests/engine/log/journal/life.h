@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -318,6 +319,7 @@ class Life {
   // Whether the last trouble came at all.
   bool fired() const { return fired_ > 0; }
   const Stack& stack() const { return *stack_; }
+  const std::map<size_t, std::unique_ptr<Stack::Part>>& parts() { return stack_->parts(); }
   void PowerCut(const sim::PowerCutPolicy& policy) {
     machine_.PowerCut(policy);
     End(true);

@@ -96,7 +96,7 @@ class Stack {
   };
 
   std::map<size_t, std::unique_ptr<Part>>& parts() { return parts_; }
-  CoreJournal& journal(uint32_t core) { return *cores_[core]->journal; }
+  const CoreJournal& journal(uint32_t core) const { return *cores_[core]->journal; }
   const RecoveryResult& recovered() const { return recovered_; }
   const std::map<size_t, absl::Status>& refused() const { return refused_; }
   size_t cores() const { return cores_.size(); }
