@@ -183,7 +183,10 @@ task::Task<int> Journal::MakeReady(File* file) {
   file->number = header.file_number;
   file->position = kBlock;
   const int result = co_await WriteDurably(file->fd, block, kJournalBlockBytes, 0);
-  if (result < 0) co_return result;
+  if (result < 0) {
+    --next_number_;  // recovery takes a gap in the numbers for a file that is lost
+    co_return result;
+  }
   RT_CHECK(ready_.empty() || ready_.back()->number < file->number);
   ready_.push_back(file);
   co_return 0;
