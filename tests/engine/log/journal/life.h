@@ -119,7 +119,8 @@ class Script {
         std::max(keep == 0 ? facts.sent[0].base : facts.sent[keep - 1].next, facts.log_start_asked);
     if (end >= facts.end()) co_return absl::OkStatus();
     // From here on what is above may be there or not, until it has ended.
-    facts.cutting = std::min(facts.cutting, end);
+    const int64_t before = facts.cutting;  // of one that failed: it may have been made all the same
+    facts.cutting = std::min(before, end);
     const absl::Status cut =
         co_await part->log->Truncate(base::Offset(end), Now() + base::kNanosPerSecond);
     if (!cut.ok()) co_return cut;
@@ -128,7 +129,7 @@ class Script {
     facts.visible = std::min(facts.visible, end);
     facts.synced = std::min(facts.synced, end);
     facts.branches.clear();
-    facts.cutting = INT64_MAX;
+    facts.cutting = before;
     co_return absl::OkStatus();
   }
 
