@@ -24,10 +24,13 @@ Scheduler::Scope::~Scope() { current = previous_; }
 
 Scheduler::~Scheduler() {
   const Scope scope(*this);
-  // The newest first: who starts a task lends it what it owns.
-  std::vector<RootTask*> roots;
-  roots_.ForEach([&](RootTask& root) { roots.push_back(&root); });
-  for (auto root = roots.rbegin(); root != roots.rend(); ++root) (*root)->Destroy();
+  // The newest first: who starts a task lends it what it owns. Again for what the destructors of
+  // their frames have started.
+  while (!roots_.empty()) {
+    std::vector<RootTask*> roots;
+    roots_.ForEach([&](RootTask& root) { roots.push_back(&root); });
+    for (auto root = roots.rbegin(); root != roots.rend(); ++root) (*root)->Destroy();
+  }
   for (Timer* timer : heap_) timer->scheduler_ = nullptr;
 }
 

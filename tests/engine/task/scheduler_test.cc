@@ -1,5 +1,6 @@
 #include "engine/task/scheduler.h"
 
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -169,6 +170,30 @@ TEST(Scheduler, DestroysTasksWhereverTheyAre) {
   }
   EXPECT_EQ(alive, 0);
   EXPECT_TRUE(list.empty());
+}
+
+// As a log does whose files are closed by a task of their own, wherever it is destroyed.
+TEST(Scheduler, DestroysWhatDestructorsOfTasksHaveStarted) {
+  struct Starts {
+    int* alive;
+    ~Starts() {
+      Spawn("last act", [](std::unique_ptr<Guard> guard) -> Task<void> {
+        co_await Scheduler::Current().SleepUntil(1);
+      }(std::make_unique<Guard>(alive)));
+    }
+  };
+  int alive = 0;
+  WaitList list;
+  {
+    Scheduler scheduler;
+    const Scheduler::Scope scope(scheduler);
+    Spawn("wait", [](WaitList* list, int* alive) -> Task<void> {
+      const Starts starts{alive};
+      co_await list->Wait();
+    }(&list, &alive));
+    RunAll(scheduler);
+  }
+  EXPECT_EQ(alive, 0);
 }
 
 TEST(Timer, FiresInOrderOfDeadlinesAndNotBefore) {

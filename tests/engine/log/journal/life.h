@@ -19,12 +19,6 @@
 #include "tests/engine/log/journal/stack.h"
 #include "tests/sim/random.h"
 
-// A process that is killed does not free: closing a file of a log that outlives its scheduler
-// starts a task that nobody runs. Leaks are looked for in the tests of the parts.
-extern "C" __attribute__((used)) inline const char* __asan_default_options() {
-  return "detect_leaks=0";
-}
-
 namespace ringtail::log {
 
 // 60 operations; ends early where the world pauses.
