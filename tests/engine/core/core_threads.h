@@ -43,10 +43,11 @@ class CoreThreads {
 
   // Runs `make()` as a task on core `id`; returns at once.
   void Spawn(uint32_t id, std::function<task::Task<void>()> make) {
-    auto* start = new Start;
+    starts_.push_back(std::make_unique<Start>());
+    Start* start = starts_.back().get();
     start->make = std::move(make);
     start->run = [](Message* message) {
-      task::Spawn("started by the test", Hold(static_cast<Start*>(message)));
+      task::Spawn("started by the test", static_cast<Start*>(message)->make());
     };
     group_.SendFromControl(base::CoreId(id), start);
   }
@@ -64,10 +65,6 @@ class CoreThreads {
   struct Start : Message {
     std::function<task::Task<void>()> make;
   };
-  static task::Task<void> Hold(Start* start) {
-    const std::unique_ptr<Start> owned(start);
-    co_await owned->make();
-  }
   static task::Task<void> ThenSet(std::function<task::Task<void>()> make, std::atomic<bool>* done) {
     co_await make();
     done->store(true);
@@ -78,6 +75,8 @@ class CoreThreads {
     while (arrived->load() < count) std::this_thread::yield();
   }
 
+  // Of the thread that spawns: a core that stops may leave some in its mailbox.
+  std::vector<std::unique_ptr<Start>> starts_;
   CoreGroup group_;
   std::atomic<uint32_t> made_{0};
   std::atomic<uint32_t> ended_{0};
