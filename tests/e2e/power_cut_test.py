@@ -10,6 +10,7 @@ POWER_CUT_ROUNDS, KILL_ROUNDS: how often (tools/dev soak).
 
 import ctypes
 import fcntl
+import functools
 import os
 import random
 import shutil
@@ -32,6 +33,10 @@ JOURNAL = ["--journal_file_bytes=1MiB", "--journal_bytes_max=4MiB", "--journal_s
 SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN, XFS_IOC_GOINGDOWN: _IOR('X', 125, __u32)
 NO_LOG_FLUSH = 2
 UMOUNT_DETACH = 2
+CLONE_NEWNS = 0x20000
+ROUND_BYTES = 512 << 20  # of a device, for each round
+LARGE_BYTES_MAX = 80 << 20  # of a producer's larger batches in a round; then it goes on with small ones
+SMALL_BYTES = 4096
 
 
 def batches(seed):
@@ -59,10 +64,14 @@ class Load:
 
     def run(self, number, seed):
         rng = random.Random(seed * 100 + number)
+        large_left = LARGE_BYTES_MAX
+        small = [each for each in BATCHES if len(each) <= SMALL_BYTES]
         try:
             with kafka_wire.Connection(self.port, timeout=10) as peer:
                 while not self.stop:
-                    sent = rng.choice(BATCHES)
+                    sent = rng.choice(BATCHES if large_left > 0 else small)
+                    if len(sent) > SMALL_BYTES:
+                        large_left -= len(sent)
                     error, offset = peer.produce_batch("t", number, sent)
                     if error == 0:
                         with self.lock:
@@ -118,16 +127,26 @@ class KillTest(unittest.TestCase):
         self.assertGreater(len(acked), 50)
 
 
+@functools.cache
+def own_mount_namespace():
+    """So that no sandbox of another test gets a copy of a mount, which would keep a file system
+    that was shut down alive behind its umount: the next mount would be the same dead one."""
+    if ctypes.CDLL(None).unshare(CLONE_NEWNS) != 0:
+        return  # nor may it mount, then: the test is skipped
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True, capture_output=True)
+
+
 class Device:
     """A file system on a loop device of its own."""
 
-    def __init__(self, kind):
+    def __init__(self, kind, rounds):
+        own_mount_namespace()
         self.root = harness.scratch("device")
         self.image = os.path.join(self.root, "image")
         self.mount_point = os.path.join(self.root, "mnt")
         os.mkdir(self.mount_point)
         with open(self.image, "wb") as file:
-            file.truncate(1 << 30)
+            file.truncate((rounds + 1) * ROUND_BYTES)
         options = {"ext4": ["-q", "-F"], "xfs": ["-q", "-f"]}[kind]
         subprocess.run(["mkfs." + kind, *options, self.image], check=True, capture_output=True)
         self.loop = subprocess.run(["losetup", "--find", "--show", self.image], check=True,
@@ -159,11 +178,11 @@ class Device:
         shutil.rmtree(self.root, ignore_errors=True)
 
 
-def device(test, kind):
+def device(test, kind, rounds):
     if os.geteuid() != 0 or shutil.which("losetup") is None or shutil.which("mkfs." + kind) is None:
         test.skipTest(f"making a file system of its own takes root, losetup and mkfs.{kind}")
     try:
-        made = Device(kind)
+        made = Device(kind, rounds)
     except subprocess.CalledProcessError as error:
         test.skipTest(f"no {kind} on a loop device here: {error.stderr}")
     test.addCleanup(made.close)
@@ -173,7 +192,7 @@ def device(test, kind):
 class PowerCutTest(unittest.TestCase):
     def rounds(self, kind, durability, count):
         """How many acknowledged batches were lost."""
-        disk = device(self, kind)
+        disk = device(self, kind, count)
         acked = {}
         broker = harness.Broker(disk.mount_point, 2, [*JOURNAL, "--durability=" + durability])
         self.addCleanup(broker.kill)
