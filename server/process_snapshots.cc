@@ -9,8 +9,6 @@ using admin::Answers;
 
 admin::JournalSnapshot JournalOf(log::CoreJournal& core) {
   const log::Journal& journal = core.journal();
-  const log::JournalMetrics& metrics = journal.metrics();
-  const log::JournalReclaimMetrics& reclaim = core.sync().metrics();
   const bool closed = journal.state() == log::Journal::State::kClosed;
   const bool open = journal.state() == log::Journal::State::kOpen;
   return {.state = open     ? "open"
@@ -20,20 +18,8 @@ admin::JournalSnapshot JournalOf(log::CoreJournal& core) {
           .used_bytes = static_cast<uint64_t>(journal.used_bytes()),
           .capacity_bytes = static_cast<uint64_t>(journal.capacity_bytes()),
           .held_bytes = static_cast<uint64_t>(journal.held_bytes()),
-          .frames = metrics.frames,
-          .entries = metrics.entries,
-          .payload_bytes = metrics.payload_bytes,
-          .frame_bytes = metrics.frame_bytes,
-          .stalls = metrics.stalls,
-          .stall_us = metrics.stall_us,
-          .syncs = reclaim.syncs,
-          .group_syncs = reclaim.group_syncs,
-          .checkpoints = reclaim.checkpoints,
-          .checkpoint_failures = reclaim.checkpoint_failures,
-          .poisoned = reclaim.poisoned,
-          .entries_per_frame = metrics.entries_per_frame,
-          .frame_us = metrics.frame_us,
-          .submit_us = metrics.submit_us};
+          .frames = journal.metrics(),
+          .reclaim = core.sync().metrics()};
 }
 
 admin::CoreSnapshot SnapshotOf(CoreServer& server) {

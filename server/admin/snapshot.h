@@ -11,6 +11,8 @@
 #include "engine/core/core.h"
 #include "engine/io/backend.h"
 #include "engine/io/sender.h"
+#include "engine/log/journal/journal.h"
+#include "engine/log/journal/journal_sync.h"
 #include "engine/log/log_environment.h"
 
 namespace ringtail::server::admin {
@@ -49,20 +51,8 @@ struct JournalSnapshot {
   uint64_t used_bytes = 0;
   uint64_t capacity_bytes = 0;
   uint64_t held_bytes = 0;  // kept for closed partitions
-  uint64_t frames = 0;
-  uint64_t entries = 0;
-  uint64_t payload_bytes = 0;
-  uint64_t frame_bytes = 0;
-  uint64_t stalls = 0;
-  uint64_t stall_us = 0;
-  uint64_t syncs = 0;
-  uint64_t group_syncs = 0;
-  uint64_t checkpoints = 0;
-  uint64_t checkpoint_failures = 0;
-  uint64_t poisoned = 0;
-  base::Histogram entries_per_frame;
-  base::Histogram frame_us;   // from handing a frame over to its completion
-  base::Histogram submit_us;  // from its first entry to handing it over
+  log::JournalMetrics frames;
+  log::JournalReclaimMetrics reclaim;
 };
 
 struct CoreSnapshot {
