@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/logging.h"
 #include "engine/io/file.h"
+#include "engine/log/after_recovery.h"
 #include "engine/log/data_directory.h"
 #include "server/broker.h"
 
@@ -29,22 +30,7 @@ partition::PartitionConfig ToPartitionConfig(const TopicConfig& topic, log::Dura
 log::OpenOptions Broker::OpenOptionsOf(const TopicImage& topic, int32_t index) const {
   const log::RecoveryResult* recovered = group_.recovered.get();
   if (recovered != nullptr && recovered->origin != log::RecoveryResult::Origin::kFresh) {
-    const auto found = recovered->partitions.find({topic.id, static_cast<uint32_t>(index)});
-    if (found == recovered->partitions.end()) return {};
-    const log::RecoveredPartition& partition = found->second;
-    const auto offset = [](uint64_t value) { return base::Offset(static_cast<int64_t>(value)); };
-    const bool damaged = partition.verdict != log::PartitionVerdict::kWhole;
-    // What nothing is known of is scanned from its start.
-    if (!partition.proven && !partition.page_cache && !damaged) {
-      return {.log_start = offset(partition.log_start)};
-    }
-    return {.clean = recovered->origin == log::RecoveryResult::Origin::kClean && partition.proven,
-            .recovered = log::RecoveredLog{.proven = partition.proven,
-                                           .end = partition.end,
-                                           .rebuild_from = offset(partition.rebuild_from),
-                                           .log_start = offset(partition.log_start),
-                                           .page_cache = partition.page_cache,
-                                           .closed_reason = damaged ? partition.reason : ""}};
+    return log::OpenRecovered(*recovered, {topic.id, static_cast<uint32_t>(index)});
   }
   const std::pair<std::string, int32_t> key(topic.name, index);
   const auto offset = [&](const log::OffsetCheckpoint& checkpoint) {

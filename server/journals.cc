@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/result.h"
 #include "engine/core/core.h"
+#include "engine/log/after_recovery.h"
 #include "engine/log/journal/journal_manifest.h"
 
 namespace ringtail::server {
@@ -28,13 +29,7 @@ int64_t BytesMax(io::Backend& io, const BrokerGroup& brokers, const JournalSetti
 
 log::CoreJournalOptions OptionsOf(const BrokerGroup& brokers, const JournalSettings& settings,
                                   int64_t bytes_max, uint32_t core) {
-  const log::RecoveryResult& recovered = *brokers.recovered;
-  const log::RecoveredCore& from = recovered.cores[core];
   log::CoreJournalOptions options;
-  options.journal.directory = log::JournalCoreDirectory(brokers.data_directory, core);
-  options.journal.run = recovered.run;
-  options.journal.core = core;
-  options.journal.dir_id = recovered.dir_id;
   options.journal.bytes_max = bytes_max;
   options.journal.file_bytes = std::min(settings.file_bytes, bytes_max / 2 / 4096 * 4096);
   options.journal.reserve_bytes =
@@ -43,15 +38,9 @@ log::CoreJournalOptions OptionsOf(const BrokerGroup& brokers, const JournalSetti
       std::min(options.journal.zero_chunk_bytes, options.journal.file_bytes / 4);
   options.journal.depth = settings.depth;
   options.journal.sync_mode = settings.sync_mode;
-  options.journal.held = from.held;
-  options.reclaim.sync_path = log::JournalSyncPath(brokers.data_directory);
   options.reclaim.sync_age_ns = settings.sync_age_ns;
   options.bypass_bytes = settings.bypass_bytes;
-  options.checkpoint_slot = from.checkpoint_slot;
-  options.checkpoint_number = from.checkpoint_number;
-  options.carried_records = from.carried_records;
-  options.carried_held = from.carried_held;
-  return options;
+  return log::ContinueJournal(*brokers.recovered, core, brokers.data_directory, options);
 }
 
 std::optional<uint32_t> CoreOf(const Image& image, const log::JournalKey& key, uint32_t cores) {
@@ -113,10 +102,7 @@ task::Task<absl::Status> CloseJournals(BrokerGroup& brokers) {
                                         [broker] { return broker->journal()->Close(); }));
   }
   if (!status.ok()) co_return status;
-  RT_CO_ASSIGN_OR_RETURN(log::Manifest manifest,
-                         co_await log::ReadManifest(io, brokers.data_directory));
-  manifest.state = log::ManifestState::kClean;
-  co_return co_await log::WriteManifest(io, brokers.data_directory, manifest);
+  co_return co_await log::MarkManifestClean(io, brokers.data_directory);
 }
 
 }  // namespace ringtail::server

@@ -61,10 +61,15 @@ task::Task<absl::Status> RunPathOp(Backend& backend, OpCode code, std::string pa
   co_return result < 0 ? ErrnoStatus(-result, what, path) : absl::OkStatus();
 }
 
-std::string ParentOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
+task::Task<absl::Status> RunRangeOp(Backend& backend, OpCode code, int fd, int64_t position,
+                                    int64_t length, std::string path, absl::string_view what) {
+  Op op;
+  op.code = code;
+  op.fd = fd;
+  op.position = position;
+  op.length = length;
+  const int32_t result = co_await Run(backend, &op);
+  co_return result < 0 ? ErrnoStatus(-result, what, path) : absl::OkStatus();
 }
 
 task::Task<absl::Status> WriteNewFile(Backend& backend, std::string path, std::string content) {
@@ -105,6 +110,12 @@ absl::Status ErrnoStatus(int error, absl::string_view what, absl::string_view pa
     default:
       return absl::UnavailableError(text);
   }
+}
+
+std::string ParentOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
 }
 
 task::Task<int64_t> ReadFully(Backend& backend, int fd, iovec* vectors, int count,
@@ -166,24 +177,13 @@ task::Task<absl::Status> SyncDirectory(Backend& backend, std::string path) {
 
 task::Task<absl::Status> Allocate(Backend& backend, int fd, int64_t position, int64_t length,
                                   std::string path) {
-  Op op;
-  op.code = OpCode::kAllocate;
-  op.fd = fd;
-  op.position = position;
-  op.length = length;
-  const int32_t result = co_await Run(backend, &op);
-  co_return result < 0 ? ErrnoStatus(-result, "allocate", path) : absl::OkStatus();
+  return RunRangeOp(backend, OpCode::kAllocate, fd, position, length, std::move(path), "allocate");
 }
 
 task::Task<absl::Status> StartWriteback(Backend& backend, int fd, int64_t position, int64_t length,
                                         std::string path) {
-  Op op;
-  op.code = OpCode::kWriteback;
-  op.fd = fd;
-  op.position = position;
-  op.length = length;
-  const int32_t result = co_await Run(backend, &op);
-  co_return result < 0 ? ErrnoStatus(-result, "write back", path) : absl::OkStatus();
+  return RunRangeOp(backend, OpCode::kWriteback, fd, position, length, std::move(path),
+                    "write back");
 }
 
 task::Task<absl::Status> Unlink(Backend& backend, std::string path) {

@@ -18,6 +18,9 @@ namespace ringtail::io {
 // ResourceExhausted, EACCES, EPERM and EROFS PermissionDenied, EIO DataLoss, all else Unavailable.
 absl::Status ErrnoStatus(int error, absl::string_view what, absl::string_view path);
 
+// The directory of what `path` names; "." for a path of one name.
+std::string ParentOf(const std::string& path);
+
 // Bytes or -errno; continues after a short result until all vectors are done, or no progress
 // (the count so far, for reads: end of file). Vectors are changed.
 task::Task<int64_t> ReadFully(Backend& backend, int fd, iovec* vectors, int count,

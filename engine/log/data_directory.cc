@@ -146,11 +146,6 @@ task::Task<absl::StatusOr<base::Uuid>> ReadPartitionMetadata(io::Backend& io,
   co_return DecodePartitionMetadata(text);
 }
 
-std::string ParentOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  return slash == std::string::npos ? "." : path.substr(0, slash + 1);
-}
-
 bool ParsePartitionDirectory(absl::string_view name, PartitionDirectory* out) {
   const size_t dash = name.rfind('-');
   if (dash == absl::string_view::npos || dash == 0) return false;

@@ -50,9 +50,6 @@ task::Task<absl::StatusOr<OffsetCheckpoint>> ReadOffsetCheckpoint(io::Backend& i
 task::Task<absl::Status> WriteOffsetCheckpoint(io::Backend& io, std::string data_dir,
                                                std::string file, OffsetCheckpoint offsets);
 
-// "." for a path of one name.
-std::string ParentOf(const std::string& path);
-
 // Whether the last user of the directory closed all logs; takes the marker away, durably, so that a
 // crash from now on is seen.
 task::Task<absl::StatusOr<bool>> TakeCleanShutdown(io::Backend& io, std::string data_dir);

@@ -306,9 +306,9 @@ class Log : private JournaledLog {
   bool Journaled() const { return journal_ != nullptr && mode_ == Durability::kJournal; }
   task::Task<absl::Status> Attach(OpenOptions options);
   LogEnd WrittenPlace();
-  task::Task<JournalPartition::Staged> StageEntry(EntryHeader entry,
-                                                  std::span<const iovec> payload);
+  task::Task<JournalPartition::Staged> StageEntry(EntryHeader entry, std::span<const iovec> parts);
   task::Task<absl::Status> StageDurably(EntryHeader entry, uint64_t* op);
+  task::Task<absl::Status> Record(EntryHeader entry);
   absl::Status WhyNotStaged() const;
   task::Task<void> WriteJournaled(FilePin pin);
   task::Task<void> WriteOp(FilePin pin, size_t entries, int64_t bytes);

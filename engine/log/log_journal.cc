@@ -78,9 +78,8 @@ LogEnd Log::WrittenPlace() {
 
 // Waits for room as long as it takes. `error` kClosed: WhyNotStaged().
 task::Task<JournalPartition::Staged> Log::StageEntry(EntryHeader entry,
-                                                     std::span<const iovec> payload) {
-  size_t bytes = 0;
-  for (const iovec& part : payload) bytes += part.iov_len;
+                                                     std::span<const iovec> parts) {
+  const Payload payload(parts);
   const bool drops = entry.type == static_cast<uint8_t>(EntryType::kDrop);
   while (!poisoned_ && (drops || !dropping_)) {
     const JournalPartition::Staged staged = journal_->Stage(entry, payload);
@@ -88,7 +87,7 @@ task::Task<JournalPartition::Staged> Log::StageEntry(EntryHeader entry,
       RT_CHECK(staged.error != StageError::kTooLarge);
       co_return staged;
     }
-    co_await env_.journal()->journal().WaitForRoom(bytes, base::kNever);
+    co_await env_.journal()->journal().WaitForRoom(payload.bytes(), base::kNever);
   }
   co_return JournalPartition::Staged{.error = StageError::kClosed};
 }
@@ -105,6 +104,14 @@ task::Task<absl::Status> Log::StageDurably(EntryHeader entry, uint64_t* op) {
   if (!staged.ok()) co_return WhyNotStaged();
   *op = staged.op;
   co_return co_await env_.journal()->journal().WaitDurable(staged.seq);
+}
+
+// The same for an entry that asks nothing of the segments.
+task::Task<absl::Status> Log::Record(EntryHeader entry) {
+  uint64_t op = 0;
+  RT_CO_RETURN_IF_ERROR(co_await StageDurably(entry, &op));
+  journal_->Applied(op);
+  co_return absl::OkStatus();
 }
 
 // Ends when all ops are done, or never will be.
@@ -245,9 +252,7 @@ task::Task<void> Log::SwitchMode() {
     EntryHeader entry = EntryAt(EntryType::kInPlace, WrittenPlace());
     entry.leader_epoch = static_cast<uint32_t>(std::max(epochs_.latest(), 0));
     entry.flags = to == Durability::kPageCache ? kInPlacePageCache : 0;
-    uint64_t op = 0;
-    status = co_await StageDurably(entry, &op);
-    if (status.ok()) journal_->Applied(op);
+    status = co_await Record(entry);
   }
   if (status.ok()) {
     mode_ = to;
@@ -270,10 +275,7 @@ task::Task<absl::Status> Log::BeginEpoch(int32_t leader_epoch) {
   entry.type = static_cast<uint8_t>(EntryType::kEpoch);
   entry.leader_epoch = static_cast<uint32_t>(leader_epoch);
   entry.base_offset = entry.end_offset = static_cast<uint64_t>(log_end_.value());
-  uint64_t op = 0;
-  RT_CO_RETURN_IF_ERROR(co_await StageDurably(entry, &op));
-  journal_->Applied(op);
-  co_return absl::OkStatus();
+  co_return co_await Record(entry);
 }
 
 // --- Cuts and the end.
@@ -299,9 +301,7 @@ task::Task<absl::Status> Log::CutDone(uint64_t op) {
   if (mode_ != Durability::kPageCache) co_return absl::OkStatus();
   EntryHeader entry = EntryAt(EntryType::kInPlace, WrittenPlace());
   entry.flags = kInPlacePageCache;
-  RT_CO_RETURN_IF_ERROR(co_await StageDurably(entry, &op));
-  journal_->Applied(op);
-  co_return absl::OkStatus();
+  co_return co_await Record(entry);
 }
 
 task::Task<absl::Status> Log::Trim(base::Offset start) {
@@ -312,10 +312,7 @@ task::Task<absl::Status> Log::Trim(base::Offset start) {
     EntryHeader entry;
     entry.type = static_cast<uint8_t>(EntryType::kTrim);
     entry.base_offset = entry.end_offset = static_cast<uint64_t>(start.value());
-    uint64_t op = 0;
-    const absl::Status staged = co_await StageDurably(entry, &op);
-    if (!staged.ok()) co_return staged;
-    journal_->Applied(op);
+    RT_CO_RETURN_IF_ERROR(co_await Record(entry));
   }
   start = std::min(start, durable_end_);  // a truncation may have come between
   if (start <= log_start_) co_return absl::OkStatus();
@@ -338,7 +335,7 @@ task::Task<absl::Status> Log::Drop() {
   const std::string gone =
       absl::StrCat(directory_, ".", journal_->topic_id().ToString(), "-delete");
   absl::Status status = co_await io::Rename(env_.io(), directory_, gone);
-  if (status.ok()) status = co_await io::SyncDirectory(env_.io(), ParentOf(directory_));
+  if (status.ok()) status = co_await io::SyncDirectory(env_.io(), io::ParentOf(directory_));
   dropped_ = true;
   if (status.ok() && staged) journal_->Applied(op);
   maintenance_.Unlock();  // a sync in flight may wait for it

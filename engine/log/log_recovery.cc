@@ -3,11 +3,8 @@
 #include <algorithm>
 #include <limits>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "engine/base/check.h"
 #include "engine/base/result.h"
 #include "engine/io/file.h"
@@ -18,20 +15,9 @@
 namespace ringtail::log {
 namespace {
 
-constexpr size_t kNameDigits = 20;
 constexpr int64_t kSnapshotBytesMax = 256 << 20;
 constexpr int64_t kEpochFileBytesMax = 16 << 20;
 constexpr char kTransactionIndexSuffix[] = ".txnindex";
-
-// "00000000000000000042.log", ".log" -> 42.
-bool ParseName(absl::string_view name, absl::string_view suffix, base::Offset* base) {
-  if (!absl::ConsumeSuffix(&name, suffix) || name.size() != kNameDigits) return false;
-  int64_t value = 0;
-  if (!std::all_of(name.begin(), name.end(), absl::ascii_isdigit)) return false;
-  if (!absl::SimpleAtoi(name, &value)) return false;
-  *base = base::Offset(value);
-  return true;
-}
 
 }  // namespace
 
@@ -47,7 +33,7 @@ task::Task<absl::StatusOr<std::unique_ptr<Log>>> Log::Create(LogEnvironment& env
   RT_CO_RETURN_IF_ERROR(co_await io::ReplaceFile(env.io(), directory + "/" + kPartitionMetadataFile,
                                                  EncodePartitionMetadata(topic_id)));
   // Nothing may be acknowledged in a directory that a power cut could take away.
-  RT_CO_RETURN_IF_ERROR(co_await io::SyncDirectory(env.io(), ParentOf(directory)));
+  RT_CO_RETURN_IF_ERROR(co_await io::SyncDirectory(env.io(), io::ParentOf(directory)));
   co_return co_await Open(env, observer, std::move(directory), config, std::move(name),
                           OpenOptions{.clean = true, .topic_id = topic_id}, nullptr);
 }
@@ -86,7 +72,7 @@ absl::Status Log::Recovery::ListFiles() {
   for (const io::DirectoryEntry& entry : entries) {
     if (!entry.is_directory) names_.insert(entry.name);
     base::Offset base;
-    if (ParseName(entry.name, kLogSuffix, &base)) bases_.insert(base);
+    if (ParseSegmentFileName(entry.name, kLogSuffix, &base)) bases_.insert(base);
   }
   for (const std::string& name : names_) {
     base::Offset base;
@@ -100,9 +86,10 @@ absl::Status Log::Recovery::ListFiles() {
       debris_.push_back(name);
     }
     for (const char* suffix : {kIndexSuffix, kTimeIndexSuffix, kTransactionIndexSuffix}) {
-      if (ParseName(name, suffix, &base) && !bases_.contains(base)) debris_.push_back(name);
+      if (ParseSegmentFileName(name, suffix, &base) && !bases_.contains(base))
+        debris_.push_back(name);
     }
-    if (ParseName(name, kSnapshotSuffix, &base)) log_.snapshots_.push_back(base);
+    if (ParseSegmentFileName(name, kSnapshotSuffix, &base)) log_.snapshots_.push_back(base);
   }
   std::sort(log_.snapshots_.begin(), log_.snapshots_.end());
   return absl::OkStatus();

@@ -186,7 +186,6 @@ task::Task<absl::Status> Log::SyncNames() {
 // The recovery point vouches for indexes and file sizes, too, so that it never lies within the
 // active segment, which may be rolled right where it was synced.
 task::Task<absl::Status> Log::SyncWritten() {
-  RT_CO_RETURN_IF_ERROR(co_await SaveSealed());
   const base::Offset end = written_end_;
   const base::Offset sealed_end = std::min(active().base(), end);
   RT_CO_RETURN_IF_ERROR(co_await SyncFiles());

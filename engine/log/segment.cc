@@ -1,13 +1,8 @@
 #include "engine/log/segment.h"
 
-#include "absl/strings/str_format.h"
 #include "engine/base/result.h"
 
 namespace ringtail::log {
-
-std::string SegmentFileName(base::Offset base, const char* suffix) {
-  return absl::StrFormat("%020d%s", base.value(), suffix);
-}
 
 Segment::Segment(FileCache& files, io::Backend& io, const std::string& directory, base::Offset base)
     : base_(base),

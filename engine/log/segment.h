@@ -12,17 +12,11 @@
 #include "engine/log/file_cache.h"
 #include "engine/log/log_options.h"
 #include "engine/log/offset_index.h"
+#include "engine/log/segment_name.h"
 #include "engine/log/time_index.h"
 #include "engine/task/task.h"
 
 namespace ringtail::log {
-
-// "00000000000000000042" + suffix.
-std::string SegmentFileName(base::Offset base, const char* suffix);
-inline constexpr char kLogSuffix[] = ".log";
-inline constexpr char kIndexSuffix[] = ".index";
-inline constexpr char kTimeIndexSuffix[] = ".timeindex";
-inline constexpr char kSnapshotSuffix[] = ".snapshot";
 
 // For retention.
 struct SegmentInfo {

@@ -13,9 +13,8 @@ void FrameBuilder::Reset() {
   table_.clear();
 }
 
-void FrameBuilder::Add(EntryHeader entry, std::span<const iovec> payload) {
-  size_t bytes = 0;
-  for (const iovec& part : payload) bytes += part.iov_len;
+void FrameBuilder::Add(EntryHeader entry, const Payload& payload) {
+  const size_t bytes = payload.bytes();
   RT_CHECK(FrameBytesWith(bytes) <= kFrameBytesMax);
   entry.zero = 0;
   entry.zero2 = 0;
@@ -25,7 +24,7 @@ void FrameBuilder::Add(EntryHeader entry, std::span<const iovec> payload) {
   if (bytes > 0) {
     entry.payload_offset = static_cast<uint32_t>(payloads_end_);
     uint8_t* to = buffer_ + payloads_end_;
-    for (const iovec& part : payload) {
+    for (const iovec& part : payload.parts()) {
       std::memcpy(to, part.iov_base, part.iov_len);
       to += part.iov_len;
     }

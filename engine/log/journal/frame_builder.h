@@ -15,6 +15,29 @@
 
 namespace ringtail::log {
 
+// The bytes of an entry: in one piece, or in parts that follow each other. An argument; refers to
+// what it is made of.
+class Payload {
+ public:
+  Payload(base::ByteView whole)  // NOLINT: implicit
+      : whole_{const_cast<uint8_t*>(whole.data()), whole.size()}, parts_(&whole_, 1) {
+    bytes_ = whole.size();
+  }
+  Payload(std::span<const iovec> parts) : parts_(parts) {  // NOLINT: implicit
+    for (const iovec& part : parts) bytes_ += part.iov_len;
+  }
+  Payload(const Payload&) = delete;
+  Payload& operator=(const Payload&) = delete;
+
+  std::span<const iovec> parts() const { return parts_; }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  iovec whole_ = {};
+  std::span<const iovec> parts_;
+  size_t bytes_ = 0;
+};
+
 class FrameBuilder {
  public:
   // `buffer` holds kFrameBytesMax, stays with its user, and is aligned for direct writes.
@@ -35,11 +58,7 @@ class FrameBuilder {
       kFrameBytesMax - sizeof(FrameHeader) - sizeof(EntryHeader);
 
   // Copies the payload, fills in its place, length and CRC. CHECKs that it fits.
-  void Add(EntryHeader entry, std::span<const iovec> payload);
-  void Add(EntryHeader entry, base::ByteView payload) {
-    const iovec part{const_cast<uint8_t*>(payload.data()), payload.size()};
-    Add(entry, std::span<const iovec>(&part, payload.empty() ? 0 : 1));
-  }
+  void Add(EntryHeader entry, const Payload& payload);
   // The whole frame in the buffer, zeros behind the table. durable_seq < seq.
   base::ByteView Finish(const FramePlace& place, uint64_t seq, uint64_t durable_seq,
                         uint32_t flags);

@@ -91,20 +91,12 @@ StageError Journal::WhyNot(size_t payload_bytes) const {
   return StageError::kNone;
 }
 
-StageResult Journal::Stage(const EntryHeader& entry, base::ByteView payload, JournalClient* client,
+StageResult Journal::Stage(const EntryHeader& entry, const Payload& payload, JournalClient* client,
                            uint64_t token) {
-  const iovec part{const_cast<uint8_t*>(payload.data()), payload.size()};
-  return Stage(entry, std::span<const iovec>(&part, payload.empty() ? 0 : 1), client, token);
-}
-
-StageResult Journal::Stage(const EntryHeader& entry, std::span<const iovec> payload,
-                           JournalClient* client, uint64_t token) {
-  size_t payload_bytes = 0;
-  for (const iovec& part : payload) payload_bytes += part.iov_len;
-  StageError error = WhyNot(payload_bytes);
+  StageError error = WhyNot(payload.bytes());
   if (error == StageError::kFull && in_flight_.size() < options_.depth) {
     Flush();
-    error = WhyNot(payload_bytes);
+    error = WhyNot(payload.bytes());
   }
   if (error == StageError::kStalled) Stall();
   if (error != StageError::kNone) return {error, 0};
@@ -112,7 +104,7 @@ StageResult Journal::Stage(const EntryHeader& entry, std::span<const iovec> payl
   if (filling_->builder.empty()) filling_->staged_at = io_.Now();
   filling_->builder.Add(entry, payload);
   filling_->clients.push_back({client, token});
-  metrics_.payload_bytes += payload_bytes;
+  metrics_.payload_bytes += payload.bytes();
   FlushLater();
   return {StageError::kNone, next_seq_};
 }

@@ -123,9 +123,7 @@ class Journal {
 
   // --- Staging. The payload is copied. `client` may be null. The entry's payload fields are filled
   // in here. Entries without payload are staged even while STALLED.
-  StageResult Stage(const EntryHeader& entry, std::span<const iovec> payload, JournalClient* client,
-                    uint64_t token);
-  StageResult Stage(const EntryHeader& entry, base::ByteView payload, JournalClient* client,
+  StageResult Stage(const EntryHeader& entry, const Payload& payload, JournalClient* client,
                     uint64_t token);
   // What Stage would answer.
   StageError WhyNot(size_t payload_bytes) const;

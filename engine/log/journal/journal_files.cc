@@ -24,11 +24,6 @@ constexpr int64_t kGrowPercent = 50;  // of the capacity in use: one more file, 
 bool IsTransient(int result) { return result == -EINTR || result == -EAGAIN; }
 bool IsUnsupported(int result) { return result == -EINVAL || result == -EOPNOTSUPP; }
 
-std::string ParentOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
-}
-
 }  // namespace
 
 // 0 or -errno. After a short write goes on from the last whole block; nothing written twice in a
@@ -104,7 +99,7 @@ task::Task<absl::Status> Journal::OpenFiles() {
 
 task::Task<absl::Status> Journal::OpenFilesOnce() {
   RT_CO_RETURN_IF_ERROR(co_await io::MakeDirectory(io_, options_.directory));
-  RT_CO_RETURN_IF_ERROR(co_await io::SyncDirectory(io_, ParentOf(options_.directory)));
+  RT_CO_RETURN_IF_ERROR(co_await io::SyncDirectory(io_, io::ParentOf(options_.directory)));
   RT_CO_ASSIGN_OR_RETURN(const std::vector<io::DirectoryEntry> entries,
                          io_.ListDirectory(options_.directory));
   for (const io::DirectoryEntry& entry : entries) {

@@ -33,4 +33,10 @@ task::Task<absl::Status> WriteManifest(io::Backend& io, std::string data_dir, Ma
   co_return co_await io::ReplaceFile(io, JournalManifestPath(data_dir), EncodeManifest(manifest));
 }
 
+task::Task<absl::Status> MarkManifestClean(io::Backend& io, std::string data_dir) {
+  RT_CO_ASSIGN_OR_RETURN(Manifest manifest, co_await ReadManifest(io, data_dir));
+  manifest.state = ManifestState::kClean;
+  co_return co_await WriteManifest(io, std::move(data_dir), manifest);
+}
+
 }  // namespace ringtail::log

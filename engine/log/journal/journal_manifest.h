@@ -17,4 +17,7 @@ task::Task<absl::StatusOr<Manifest>> ReadManifest(io::Backend& io, std::string d
 // Makes journal/ where it is missing. Durable when it ends.
 task::Task<absl::Status> WriteManifest(io::Backend& io, std::string data_dir, Manifest manifest);
 
+// The last act of a clean stop: the run that it names has ended, and all is in its place.
+task::Task<absl::Status> MarkManifestClean(io::Backend& io, std::string data_dir);
+
 }  // namespace ringtail::log

@@ -50,19 +50,11 @@ void JournalPartition::SetBase(const Mark& base) {
   page_cache_ = base.page_cache;
 }
 
-JournalPartition::Staged JournalPartition::Stage(EntryHeader entry, base::ByteView payload) {
-  const iovec part{const_cast<uint8_t*>(payload.data()), payload.size()};
-  return Stage(entry, std::span<const iovec>(&part, payload.empty() ? 0 : 1));
-}
-
-JournalPartition::Staged JournalPartition::Stage(EntryHeader entry,
-                                                 std::span<const iovec> payload) {
+JournalPartition::Staged JournalPartition::Stage(EntryHeader entry, const Payload& payload) {
   RT_CHECK(!poisoned_ && !dropped_ && sync_ != nullptr);  // J11
   entry.topic_id = topic_id_;
   entry.partition = partition_;
-  size_t payload_bytes = 0;
-  for (const iovec& part : payload) payload_bytes += part.iov_len;
-  entry.payload_bytes = static_cast<uint32_t>(payload_bytes);
+  entry.payload_bytes = static_cast<uint32_t>(payload.bytes());
   const auto type = static_cast<EntryType>(entry.type);
   RT_CHECK(type != EntryType::kAppend || !has_base_ || Continues(entry, staged_end_));  // J6
   const uint64_t op = first_op_ + ops_.size();

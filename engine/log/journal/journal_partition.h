@@ -8,12 +8,9 @@
 // when all of the core ends; before its journal.
 #pragma once
 
-#include <sys/uio.h>
-
 #include <cstdint>
 #include <deque>
 #include <optional>
-#include <span>
 
 #include "absl/status/status.h"
 #include "engine/base/bytes.h"
@@ -89,10 +86,8 @@ class JournalPartition : public JournalClient, public task::ListNode {
     uint64_t op = 0;
     bool ok() const { return error == StageError::kNone; }
   };
-  // `entry` needs type, flags, leader_epoch, offsets and place; id and partition are filled in. The
-  // parts of the payload are copied one behind the other.
-  Staged Stage(EntryHeader entry, std::span<const iovec> payload);
-  Staged Stage(EntryHeader entry, base::ByteView payload);
+  // `entry` needs type, flags, leader_epoch, offsets and place; id and partition are filled in.
+  Staged Stage(EntryHeader entry, const Payload& payload);
   // The segment half is done. For an IN_PLACE: at once, as its bytes were synced before.
   void Applied(uint64_t op);
   // The segment half failed for lack of space: the op changes nothing, and a TRUNCATE to its start

@@ -23,10 +23,6 @@ namespace {
 constexpr size_t kDirectoriesAtOnce = 32;
 constexpr size_t kPartitionsAtOnce = 32;
 
-absl::Status Refused(const absl::Status& why, absl::string_view advice) {
-  return absl::Status(why.code(), absl::StrCat(why.message(), "; ", advice));
-}
-
 // A directory without a MANIFEST is new, or Kafka's; one with journal files had one.
 absl::Status CheckNoJournals(io::Backend& io, const RecoveryOptions& options) {
   const std::string journal = JournalDirectory(options.data_dir);
@@ -105,7 +101,9 @@ task::Task<absl::StatusOr<RecoveryResult>> RecoverJournals(io::Backend& io,
   const absl::StatusOr<Manifest> manifest = co_await ReadManifest(io, options.data_dir);
   if (absl::IsNotFound(manifest.status())) co_return co_await StartFresh(io, options);
   if (!manifest.ok()) {
-    co_return Refused(manifest.status(), "put it back from a copy of the data directory");
+    co_return absl::Status(manifest.status().code(),
+                           absl::StrCat(manifest.status().message(),
+                                        "; put it back from a copy of the data directory"));
   }
   RecoveryRun run(io, options, *manifest);
   co_return co_await run.Run();
@@ -154,38 +152,51 @@ task::Task<absl::Status> RecoveryRun::FindDirectories() {
   task::Latch latch;
   for (size_t i = 0; i < kDirectoriesAtOnce && i < names.size(); ++i) {
     latch.Add();
-    task::Spawn("find partitions",
-                [](RecoveryRun* run, const std::vector<std::string>* names, size_t i,
-                   absl::Status* status, task::Latch* latch) -> task::Task<void> {
-                  *status = co_await run->CheckOwners(*names, i, kDirectoriesAtOnce);
-                  latch->Done();
-                }(this, &names, i, &statuses[i], &latch));
+    task::Spawn("find partitions", CheckOwners(&names, i, &statuses[i], &latch));
   }
   co_await latch.Wait();
   for (const absl::Status& status : statuses) RT_CO_RETURN_IF_ERROR(status);
   co_return absl::OkStatus();
 }
 
-task::Task<absl::Status> RecoveryRun::CheckOwners(std::vector<std::string> names, size_t first,
-                                                  size_t step) {
-  for (size_t i = first; i < names.size(); i += step) {
-    const std::string path = absl::StrCat(options_.data_dir, "/", names[i]);
+task::Task<void> RecoveryRun::CheckOwners(const std::vector<std::string>* names, size_t first,
+                                          absl::Status* status, task::Latch* latch) {
+  for (size_t i = first; i < names->size(); i += kDirectoriesAtOnce) {
+    const std::string path = absl::StrCat(options_.data_dir, "/", (*names)[i]);
     const auto owner = co_await ReadPartitionMetadata(io_, path);
     if (absl::IsNotFound(owner.status()) || absl::IsDataLoss(owner.status())) continue;
-    if (!owner.ok()) co_return owner.status();
+    if (!owner.ok()) {
+      *status = owner.status();
+      break;
+    }
     PartitionDirectory parsed;
-    ParsePartitionDirectory(names[i], &parsed);
+    ParsePartitionDirectory((*names)[i], &parsed);
     directories_[{*owner, static_cast<uint32_t>(parsed.partition)}].push_back(path);
   }
-  co_return absl::OkStatus();
+  latch->Done();
 }
 
 // --- The journals.
 
-task::Task<void> RecoveryRun::ForEachOnCores(
-    size_t count, std::function<task::Task<void>(io::Backend& io, size_t i)> work) {
+// Every `step`-th from `first` on, on today's core that these fall to.
+task::Task<void> RecoveryRun::WorkShare(const Work* work, size_t first, size_t step, size_t count,
+                                        task::Latch* latch) {
+  const auto core = static_cast<uint32_t>(first % options_.cores);
+  // Not a coroutine, so that it may go while the share is worked on.
+  co_await options_.run_on(core, [work, first, step, count](io::Backend& io) {
+    return WorkThrough(work, &io, first, step, count);
+  });
+  latch->Done();
+}
+
+task::Task<void> RecoveryRun::WorkThrough(const Work* work, io::Backend* io, size_t first,
+                                          size_t step, size_t count) {
+  for (size_t i = first; i < count; i += step) co_await (*work)(*io, i);
+}
+
+task::Task<void> RecoveryRun::ForEachOnCores(size_t count, Work work) {
   if (options_.run_on == nullptr) {
-    for (size_t i = 0; i < count; ++i) co_await work(io_, i);
+    co_await WorkThrough(&work, &io_, 0, 1, count);
     co_return;
   }
   // On each core a few at a time; what is shared is only read meanwhile.
@@ -193,21 +204,7 @@ task::Task<void> RecoveryRun::ForEachOnCores(
   task::Latch latch;
   for (size_t first = 0; first < std::min(workers, count); ++first) {
     latch.Add();
-    task::Spawn(
-        "recover",
-        [](RecoveryRun* run, const std::function<task::Task<void>(io::Backend&, size_t)>* work,
-           size_t first, size_t step, size_t count, task::Latch* latch) -> task::Task<void> {
-          const auto core = static_cast<uint32_t>(first % run->options_.cores);
-          co_await run->options_.run_on(
-              core, [work, first, step, count](io::Backend& io) -> task::Task<void> {
-                return [](const std::function<task::Task<void>(io::Backend&, size_t)>* work,
-                          io::Backend* io, size_t first, size_t step,
-                          size_t count) -> task::Task<void> {
-                  for (size_t i = first; i < count; i += step) co_await (*work)(*io, i);
-                }(work, &io, first, step, count);
-              });
-          latch->Done();
-        }(this, &work, first, workers, count, &latch));
+    task::Spawn("recover", WorkShare(&work, first, workers, count, &latch));
   }
   co_await latch.Wait();
 }

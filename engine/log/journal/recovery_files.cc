@@ -5,35 +5,25 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "absl/strings/strip.h"
 #include "engine/base/crc32c.h"
 #include "engine/base/result.h"
 #include "engine/io/file.h"
 #include "engine/log/batch.h"
+#include "engine/log/segment_name.h"
 
 namespace ringtail::log {
-namespace {
-
-bool ParseSegmentName(absl::string_view name, uint64_t* base) {
-  if (!absl::ConsumeSuffix(&name, ".log") || name.size() != 20) return false;
-  return std::all_of(name.begin(), name.end(), absl::ascii_isdigit) && absl::SimpleAtoi(name, base);
-}
-
-}  // namespace
-
 std::string SegmentFiles::PathOf(uint64_t base) const {
-  return absl::StrFormat("%s/%020d.log", directory_, base);
+  const base::Offset offset(static_cast<int64_t>(base));
+  return absl::StrCat(directory_, "/", SegmentFileName(offset, kLogSuffix));
 }
 
 absl::Status SegmentFiles::List() {
   RT_ASSIGN_OR_RETURN(const auto entries, io_.ListDirectory(directory_));
   for (const io::DirectoryEntry& entry : entries) {
-    uint64_t base = 0;
-    if (entry.is_directory || !ParseSegmentName(entry.name, &base)) continue;
+    base::Offset offset;
+    if (entry.is_directory || !ParseSegmentFileName(entry.name, kLogSuffix, &offset)) continue;
+    const auto base = static_cast<uint64_t>(offset.value());
     RT_ASSIGN_OR_RETURN(const io::FileInfo info, io_.StatPath(PathOf(base)));
     sizes_[base] = info.size_bytes;
   }

@@ -12,6 +12,7 @@
 #include "engine/log/journal/recovery.h"
 #include "engine/log/journal/recovery_chain.h"
 #include "engine/log/journal/recovery_files.h"
+#include "engine/task/sync.h"
 
 namespace ringtail::log {
 
@@ -46,15 +47,20 @@ class RecoveryRun {
 
   // recovery.cc
   task::Task<absl::Status> FindDirectories();
-  task::Task<absl::Status> CheckOwners(std::vector<std::string> names, size_t first, size_t step);
+  task::Task<void> CheckOwners(const std::vector<std::string>* names, size_t first,
+                               absl::Status* status, task::Latch* latch);
   task::Task<absl::Status> LoadJournals();
   task::Task<void> LoadJournal(io::Backend& io, OldJournal* journal);
   task::Task<absl::Status> LoadCheckpoint(io::Backend& io, OldJournal* journal);
   task::Task<absl::Status> LoadHeld(io::Backend& io, OldJournal* journal);
   void Sort(OldJournal* journal);
   std::map<JournalKey, std::vector<OldJournal*>> Owners();
-  task::Task<void> ForEachOnCores(size_t count,
-                                  std::function<task::Task<void>(io::Backend& io, size_t i)> work);
+  using Work = std::function<task::Task<void>(io::Backend& io, size_t i)>;
+  task::Task<void> ForEachOnCores(size_t count, Work work);
+  task::Task<void> WorkShare(const Work* work, size_t first, size_t step, size_t count,
+                             task::Latch* latch);
+  static task::Task<void> WorkThrough(const Work* work, io::Backend* io, size_t first, size_t step,
+                                      size_t count);
   bool AnyLost() const;
 
   // recovery_partition.cc

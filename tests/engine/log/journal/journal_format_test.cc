@@ -274,7 +274,7 @@ TEST(JournalFormat, FullFrameAndSeal) {
   place.file_bytes = 8 << 20;
   const std::vector<uint8_t> payload(FrameBuilder::kPayloadBytesMax / 8 * 8, 7);
   EXPECT_EQ(builder.FrameBytesWith(payload.size()), kFrameBytesMax);
-  builder.Add(AnAppend(), payload);
+  builder.Add(AnAppend(), base::ByteView(payload));
   frame.bytes = builder.Finish(place, 2, 1, 0).size();
   EXPECT_EQ(frame.bytes, kFrameBytesMax);
   EXPECT_TRUE(DecodeFrame(frame.view(), place).ok());

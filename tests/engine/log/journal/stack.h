@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/io/file.h"
+#include "engine/log/after_recovery.h"
 #include "engine/log/data_directory.h"
 #include "engine/log/journal/core_journal.h"
 #include "engine/log/journal/journal_manifest.h"
@@ -144,10 +145,7 @@ class Stack {
     }
     for (const auto& core : cores_) status.Update(co_await core->journal->Close());
     if (!status.ok()) co_return status;
-    auto manifest = co_await ReadManifest(machine_.io(), "/data");
-    if (!manifest.ok()) co_return manifest.status();
-    manifest->state = ManifestState::kClean;
-    co_return co_await WriteManifest(machine_.io(), "/data", *manifest);
+    co_return co_await MarkManifestClean(machine_.io(), "/data");
   }
 
   task::Task<absl::Status> Create(std::string topic, Durability durability) {
@@ -245,25 +243,14 @@ class Stack {
     return config;
   }
   CoreJournalOptions JournalOf(uint32_t core) const {
-    const RecoveredCore& from = recovered_.cores[core];
     CoreJournalOptions options;
-    options.journal.directory = JournalCoreDirectory("/data", core);
-    options.journal.run = recovered_.run;
-    options.journal.core = core;
-    options.journal.dir_id = recovered_.dir_id;
     options.journal.file_bytes = 128 << 10;
     options.journal.bytes_max = 4 * (128 << 10);
     options.journal.reserve_bytes = 16 << 10;
     options.journal.zero_chunk_bytes = 32 << 10;
     options.journal.depth = options_.depth;
-    options.journal.held = from.held;
-    options.reclaim.sync_path = JournalSyncPath("/data");
     options.bypass_bytes = options_.bypass_bytes;
-    options.checkpoint_slot = from.checkpoint_slot;
-    options.checkpoint_number = from.checkpoint_number;
-    options.carried_records = from.carried_records;
-    options.carried_held = from.carried_held;
-    return options;
+    return ContinueJournal(recovered_, core, "/data", options);
   }
   std::unique_ptr<Part> NewPart(size_t index) {
     auto part = std::make_unique<Part>();
@@ -272,25 +259,13 @@ class Stack {
     return part;
   }
   task::Task<absl::Status> OpenPart(size_t index) {
-    OpenOptions options;
-    options.topic_id = known_[index].id;
-    const auto found = recovered_.partitions.find({known_[index].id, 0});
-    if (found != recovered_.partitions.end()) {
-      const RecoveredPartition& from = found->second;
-      if (from.verdict != PartitionVerdict::kWhole) {
-        co_return absl::DataLossError(absl::StrCat(Directory(index), ": ", from.reason));
-      }
-      if (from.proven || from.page_cache) {
-        options.clean = recovered_.origin == RecoveryResult::Origin::kClean && from.proven;
-        options.recovered = RecoveredLog{.proven = from.proven,
-                                         .end = from.end,
-                                         .rebuild_from = base::Offset(int64_t(from.rebuild_from)),
-                                         .log_start = base::Offset(int64_t(from.log_start)),
-                                         .page_cache = from.page_cache};
-      } else {
-        options.log_start = base::Offset(int64_t(from.log_start));
-      }
+    const JournalKey key(known_[index].id, 0);
+    const auto found = recovered_.partitions.find(key);
+    if (found != recovered_.partitions.end() && found->second.verdict != PartitionVerdict::kWhole) {
+      co_return absl::DataLossError(absl::StrCat(Directory(index), ": ", found->second.reason));
     }
+    OpenOptions options = OpenRecovered(recovered_, key);
+    options.topic_id = known_[index].id;
     auto part = NewPart(index);
     RecoveryInfo info;
     auto opened = co_await Log::Open(EnvOf(index), *part, Directory(index), ConfigOf(index),
