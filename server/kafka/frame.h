@@ -45,13 +45,15 @@ struct RequestFrame {
 // schema has no such API; key, version and correlation id are set all the same.
 absl::Status DecodeRequestFrame(base::ByteView frame, RequestFrame* out);
 
-// Decodes a message that fills `body`. *out views body and arena.
+// Decodes a message that fills `body`, or begins it (limits.bytes_may_follow). *out views body and
+// arena.
 template <class Message>
 absl::Status Decode(base::ByteView body, int16_t version, Arena& arena, Message* out,
                     DecodeLimits limits = {}) {
   Reader reader(body, &arena, limits);
   Read(reader, version, out);
-  return reader.Finish(Message::kName, version);
+  return limits.bytes_may_follow ? reader.CurrentStatus(Message::kName, version)
+                                 : reader.Finish(Message::kName, version);
 }
 
 // Encodes a message alone; `size` is what Measure said of it. Hole positions count from `out`.

@@ -99,6 +99,8 @@ struct DecodeLimits {
   // against the bytes left in the frame first, so small frames never come near it.
   size_t array_bytes_max = 32 * 1024 * 1024;
   size_t elements_max = SIZE_MAX;  // of all its arrays together
+  // What follows the message is passed over instead of refused.
+  bool bytes_may_follow = false;
 };
 
 inline size_t UnsignedVarintSize(uint32_t value) {

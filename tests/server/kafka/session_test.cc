@@ -106,6 +106,18 @@ TEST_F(KafkaSessionTest, ApiVersionsOfAVersionNobodyKnows) {
   ExpectStillServing();
 }
 
+// librdkafka 2.16.1 asks for all topics with an array count of four bytes instead of one.
+TEST_F(KafkaSessionTest, BytesAfterARequestArePassedOver) {
+  const std::string frame("\0\0\0\x19\0\3\0\x0d\0\0\0\3\0\7rdkafka\0\0\0\0\0\1\0\0", 29);
+  ASSERT_TRUE(peer_->client().Send(frame));
+  const auto reply = peer_->Next<MetadataResponse>(13);
+  ASSERT_NE(reply, nullptr);
+  EXPECT_EQ(reply->correlation_id, 3);
+  ASSERT_EQ(reply->body.topics.size(), 1u);
+  EXPECT_EQ(reply->body.topics[0].name, "t");
+  ExpectStillServing();
+}
+
 TEST_F(KafkaSessionTest, WhatIsNotOfferedCostsTheConnection) {
   const std::string produce = KafkaFrame(Produce("t", 0, MakeBatch({})), 3, 7);
   const auto patched = [&](int16_t key, int16_t version) {
