@@ -134,7 +134,7 @@ def _restart(cell, how, idempotent):
         first, second = R.numbered(100), R.numbered(count, seed=1, length=100)
         options = {"idempotent": idempotent, "batch_bytes": 2000}
         cell.produce(topic, first, **options)
-        reader = cell.second_driver()
+        reader = cell.second_reader()
         reader.send("consume", **cell.consume_arguments(topic, {0: (0, len(first) + 1000)}))
         cell.driver.send("produce", **cell.produce_arguments(topic, second, **options))
         harness.wait_for(lambda: cell.driver.has_answered() or

@@ -41,6 +41,7 @@ class Client:
         self.entry = entry
         self.cannot_write = entry.get("cannot_write", {})
         self.cannot_read = entry.get("cannot_read", {})
+        self.cannot_consume = entry.get("cannot_consume")
         command = [part.format(**places) for part in entry["run"]]
         self.main = driver.Driver(self.name, command, os.path.join(root, self.name + ".log"))
         self.second = driver.Driver(self.name + " (second)", command,
@@ -104,8 +105,13 @@ class Cell:
         self._own = self.broker = FixedPorts(self._suite.scratch(self.name()), 2).start()
         return self._own
 
-    def second_driver(self):
-        return self.client.second
+    def reader(self):
+        """A driver that reads what the client wrote: its own, unless it cannot."""
+        return self._suite.reference if self.client.cannot_consume else self.driver
+
+    def second_reader(self):
+        """One that reads while the client's own is at work."""
+        return self._suite.reference if self.client.cannot_consume else self.client.second
 
     def name(self):
         self._topics += 1
@@ -150,7 +156,7 @@ class Cell:
 
     def consume(self, topic, ranges, **options):
         """The records of {partition: (first offset, end offset)}, each partition in its order."""
-        answer = self.driver.ask("consume", **self.consume_arguments(topic, ranges, **options))
+        answer = self.reader().ask("consume", **self.consume_arguments(topic, ranges, **options))
         return [R.Record.from_json(one) for one in answer["records"]]
 
     def close(self):
@@ -217,6 +223,8 @@ class Suite:
 
     def run_exchange(self, writer, reader):
         """One cell of writers x readers: what `writer` wrote in every codec, as `reader` sees it."""
+        if reader.cannot_consume:
+            return Result(PENDING, reader.cannot_consume)
         cell = Cell(self, reader, "exchange")
         return self._attempt(cell, lambda: self._read_exchange(cell, writer))
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """kafka-python as a driver."""
 
+import logging
 import os
 import sys
 import time
@@ -164,4 +165,5 @@ class KafkaPython:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=os.environ.get("COMPAT_LOG", "WARNING"))
     loop.serve(KafkaPython())
