@@ -191,16 +191,17 @@ class Suite:
             client.close()
         self.broker.kill()
 
-    def pending(self, ident):
+    def pending(self, client, ident):
         """Why the broker cannot pass a scenario yet, or None."""
-        return reason_for(self.matrix.get("pending", {}), ident)
+        return (reason_for(self.matrix.get("pending", {}), ident)
+                or reason_for(client.entry.get("pending", {}), ident))
 
     def run(self, client, ident):
         """One cell of clients x scenarios."""
         reason = client.not_applicable(ident)
         if reason:
             return Result(NOT_APPLICABLE, reason)
-        reason = self.pending(ident)
+        reason = self.pending(client, ident)
         if reason:
             return Result(PENDING, reason)
         cell = Cell(self, client, ident)

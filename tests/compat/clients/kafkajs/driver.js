@@ -27,11 +27,12 @@ const decode = (text) => (text === null ? null : Buffer.from(text, 'base64'));
 const producers = new Map();
 const admins = new Map();
 
-function kafka(request) {
+// Producers go on for as long as a restart takes; admin calls are told their errors soon.
+function kafka(request, retries) {
   return new Kafka({
     brokers: [request.brokers], logLevel: logLevel.ERROR, logCreator: () => (entry) =>
       process.stderr.write(`${entry.log.message} ${entry.log.error || ''}\n`),
-    retry: {initialRetryTime: 100, maxRetryTime: 1000, retries: 60},
+    retry: {initialRetryTime: 100, maxRetryTime: 1000, retries},
   });
 }
 
@@ -54,19 +55,27 @@ function headersOf(pairs) {
   return headers;
 }
 
-// KafkaJS makes one batch for each partition of a send; batch_bytes asks for smaller ones.
+// KafkaJS makes one batch for each partition of a send, whatever its size. So sends are kept below
+// the bytes that a batch may have, and below batch_bytes where that is asked for.
 function batchesOf(request) {
-  const count = request.batch_bytes ? Math.max(1, Math.floor(request.batch_bytes / 120)) : request.records.length;
+  const limit = request.batch_bytes || request.request_max_bytes / 2 || 500000;
   const batches = [];
-  for (let i = 0; i < request.records.length; i += count) {
-    batches.push(request.records.slice(i, i + count));
+  let left = 0;
+  for (const one of request.records) {
+    const bytes = 100 + (one.v || '').length * 0.75;
+    if (left < bytes || batches.length === 0) {
+      batches.push([]);
+      left = limit;
+    }
+    batches[batches.length - 1].push(one);
+    left -= bytes;
   }
   return batches;
 }
 
 async function produce(request) {
   const settings = JSON.stringify([request.brokers, request.idempotent]);
-  const producer = await kept(producers, settings, () => kafka(request).producer({
+  const producer = await kept(producers, settings, () => kafka(request, 60).producer({
     idempotent: request.idempotent, maxInFlightRequests: 1, allowAutoTopicCreation: false}));
   const next = new Map();
   const offsets = [];
@@ -87,7 +96,7 @@ async function produce(request) {
 }
 
 async function adminOf(request) {
-  return kept(admins, request.brokers, () => kafka(request).admin());
+  return kept(admins, request.brokers, () => kafka(request, 3).admin());
 }
 
 const resource = (request, more) =>
@@ -129,6 +138,7 @@ const operations = {
   },
   delete_records: async (request) => {
     const admin = await adminOf(request);
+    await admin.fetchTopicOffsets(request.topic); // or it may not know the topic's leaders yet
     await admin.deleteTopicRecords({topic: request.topic,
       partitions: [{partition: request.partition, offset: String(request.before)}]});
     const [one] = await admin.fetchTopicOffsets(request.topic);
