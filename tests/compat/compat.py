@@ -47,6 +47,8 @@ def parse(arguments):
     parser.add_argument("--bin", default=os.path.join(ROOT, "bazel-bin"), help="what Bazel built")
     parser.add_argument("--cache", default=os.path.join(ROOT, ".cache/compat"), help="built clients")
     parser.add_argument("--json", metavar="FILE", help="(CACHE/result.json)")
+    parser.add_argument("--resume", action="store_true",
+                        help="do not run again what the JSON file has as passed; the table has both")
     options = parser.parse_args(arguments)
     options.json = options.json or os.path.join(options.cache, "result.json")
     return options
@@ -59,42 +61,65 @@ class Run:
         self.exchange = {}  # writer -> reader -> Result
         self.versions = {}
         self.not_run = {}   # client -> why
+        if options.resume and os.path.exists(options.json):
+            self._load()
 
-    def say(self, name, what, result):
+    def _load(self):
+        with open(self.options.json, encoding="utf-8") as file:
+            old = json.load(file)
+        for mine, saved in ((self.cells, old["scenarios"]), (self.exchange, old["exchange"])):
+            for name, row in saved.items():
+                mine[name] = {ident: S.Result(one["outcome"], one["why"], one["seconds"])
+                              for ident, one in row.items()}
+        self.versions = old["versions"]
+
+    def settle(self, row, ident, name, what, function):
+        """One cell, unless an earlier run has passed it."""
+        if ident in row and row[ident].outcome == S.PASS:
+            return
+        row[ident] = result = function()
         print(f"{result.outcome:4} {result.seconds:6.1f} s  {name}  {what}"
               + (f"  {result.why}" if result.outcome == S.FAIL else ""), flush=True)
+        self.save()
+
+    def save(self):
+        with open(self.options.json + ".new", "w", encoding="utf-8") as file:
+            json.dump(self.to_json(), file, indent=1)
+        os.replace(self.options.json + ".new", self.options.json)
 
     def picked(self, ident):
         return not self.options.scenario or any(ident.startswith(p) for p in self.options.scenario)
 
     def prepare(self, suite):
-        """The clients that can run, with their versions."""
+        """Builds the clients that can run, and asks them their versions; returns them."""
+        ready = []
         for client in list(suite.clients.values()):
             why = build(client.entry, os.path.join(self.options.cache, client.name))
             if why is None:
                 try:
                     self.versions[client.name] = client.main.ask("hello")["version"]
+                    ready.append(client)
                     continue
                 except (AssertionError, OSError) as error:
                     why = f"its driver does not start: {error}"
             self.not_run[client.name] = why
             print(f"not run: {client.name}: {why}", flush=True)
+        return ready
 
     def run(self, suite):
-        ready = [suite.clients[name] for name in self.versions]
-        wanted = [client for client in ready
+        wanted = [client for client in self.prepare(suite)
                   if not self.options.client or client.name in self.options.client]
         for client in wanted:
             cells = self.cells.setdefault(client.name, {})
             for ident in S.scenarios.SCENARIOS:
                 if self.picked(ident):
-                    cells[ident] = suite.run(client, ident)
-                    self.say(client.name, ident, cells[ident])
+                    self.settle(cells, ident, client.name, ident,
+                                lambda client=client, ident=ident: suite.run(client, ident))
         for writer in wanted if self.picked("exchange") else []:
             row = self.exchange.setdefault(writer.name, {})
             for reader in wanted:
-                row[reader.name] = suite.run_exchange(writer, reader)
-                self.say(writer.name, f"read by {reader.name}", row[reader.name])
+                self.settle(row, reader.name, writer.name, f"read by {reader.name}",
+                            lambda writer=writer, reader=reader: suite.run_exchange(writer, reader))
 
     def results(self):
         return [result for row in (*self.cells.values(), *self.exchange.values())
@@ -120,15 +145,13 @@ def main(arguments):
     run = Run(options)
     try:
         suite.start()
-        run.prepare(suite)
         run.run(suite)
     except BaseException:
         print(f"logs and data: {scratch}", file=sys.stderr)
         raise
     finally:
         suite.close()
-    with open(options.json, "w", encoding="utf-8") as file:
-        json.dump(run.to_json(), file, indent=1)
+    run.save()
     print(table.markdown(run.to_json(), suite.matrix))
     outcomes = [result.outcome for result in run.results()]
     failed = outcomes.count(S.FAIL)
