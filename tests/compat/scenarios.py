@@ -129,6 +129,7 @@ def idempotent(cell):
 def _restart(cell, how, idempotent):
     """A producer and a consumer at work while the broker goes away and comes back on its ports."""
     broker = cell.own_broker()
+    cell.second_reader().ask("hello")  # it is there before it is needed
     for count in (5_000, 20_000, 80_000):
         topic = cell.topic()
         first, second = R.numbered(100), R.numbered(count, seed=1, length=100)

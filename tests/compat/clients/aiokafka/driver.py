@@ -70,12 +70,24 @@ class AioKafka:
         if "fetch_max_bytes" in request:
             config["fetch_max_bytes"] = request["fetch_max_bytes"]
             config["max_partition_fetch_bytes"] = request["partition_max_bytes"]
-        consumer = aiokafka.AIOKafkaConsumer(**config)
-        await consumer.start()
+        consumer = await self._started(config)
         try:
             return {"records": await self._read(consumer, request)}
         finally:
             await consumer.stop()
+
+    @staticmethod
+    async def _started(config):
+        """Only the first connection is not tried again by the library."""
+        for _ in range(100):
+            consumer = aiokafka.AIOKafkaConsumer(**config)
+            try:
+                await consumer.start()
+                return consumer
+            except aiokafka.errors.KafkaConnectionError:
+                await consumer.stop()
+                await asyncio.sleep(0.1)
+        raise AssertionError("no connection in time")
 
     @staticmethod
     async def _read(consumer, request):
