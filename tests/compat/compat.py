@@ -44,6 +44,7 @@ def parse(arguments):
     parser.add_argument("--client", action="append", metavar="NAME", help="only these")
     parser.add_argument("--scenario", action="append", metavar="PREFIX",
                         help="only these; `exchange` is writers x readers")
+    parser.add_argument("--pending", action="store_true", help="run also what is said to be pending")
     parser.add_argument("--bin", default=os.path.join(ROOT, "bazel-bin"), help="what Bazel built")
     parser.add_argument("--cache", default=os.path.join(ROOT, ".cache/compat"), help="built clients")
     parser.add_argument("--json", metavar="FILE", help="(CACHE/result.json)")
@@ -142,6 +143,7 @@ def main(arguments):
     os.makedirs(options.cache, exist_ok=True)
     suite = S.Suite(scratch, {"here": S.HERE, "bin": options.bin, "cache": os.path.abspath(options.cache)},
                     options.client)
+    suite.run_pending = options.pending
     run = Run(options)
     try:
         suite.start()

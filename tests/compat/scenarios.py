@@ -227,7 +227,7 @@ def topics(cell):
     expect_refused(BAD_CONFIG, "an unknown config", lambda: cell.ask(
         "create_topic", topic=topic + "-b", partitions=1, configs={"no.such.config": "1"}))
     wanted = R.numbered(10)
-    cell.produce(topic, wanted)
+    cell.seed(topic, wanted)
     R.expect_same(cell.consume(topic, {0: (0, 10)}), wanted, "read back")
     cell.ask("delete_topic", topic=topic)
     if topic in cell.ask("list_topics")["topics"]:

@@ -18,7 +18,6 @@ import (
 
 type driver struct {
 	producers map[string]*kgo.Client
-	admins    map[string]*kadm.Client
 }
 
 func codecOf(name string) kgo.CompressionCodec {
@@ -147,15 +146,6 @@ func toRecord(one *kgo.Record) loop.Record {
 	return record
 }
 
-func (d *driver) admin(r *loop.Request) (*kadm.Client, error) {
-	if admin := d.admins[r.Brokers]; admin != nil {
-		return admin, nil
-	}
-	admin, err := kadm.NewOptClient(kgo.SeedBrokers(r.Brokers), kgo.MetadataMinAge(10*time.Millisecond))
-	d.admins[r.Brokers] = admin
-	return admin, err
-}
-
 func offsets(ctx context.Context, admin *kadm.Client, r *loop.Request) (any, error) {
 	var listed kadm.ListedOffsets
 	var err error
@@ -189,7 +179,7 @@ func withText(err error, text string) error {
 	return fmt.Errorf("%w %s", err, text)
 }
 
-func (d *driver) topics(ctx context.Context, admin *kadm.Client, r *loop.Request) (any, error) {
+func topics(ctx context.Context, admin *kadm.Client, r *loop.Request) (any, error) {
 	done := loop.Answer{}
 	switch r.Op {
 	case "list_topics":
@@ -223,10 +213,10 @@ func (d *driver) topics(ctx context.Context, admin *kadm.Client, r *loop.Request
 		one, _ := all.Lookup(r.Topic, r.Partition)
 		return loop.Answer{"low": one.LowWatermark}, one.Err
 	}
-	return d.configs(ctx, admin, r)
+	return configs(ctx, admin, r)
 }
 
-func (d *driver) configs(ctx context.Context, admin *kadm.Client, r *loop.Request) (any, error) {
+func configs(ctx context.Context, admin *kadm.Client, r *loop.Request) (any, error) {
 	var alter []kadm.AlterConfig
 	var responses kadm.AlterConfigsResponses
 	var err error
@@ -288,16 +278,18 @@ func (d *driver) handle(r *loop.Request) (any, error) {
 	case "consume":
 		return consume(r)
 	}
-	admin, err := d.admin(r)
+	// Anew for each: a client answers from the metadata that it has for at least 10 ms.
+	admin, err := kadm.NewOptClient(kgo.SeedBrokers(r.Brokers))
 	if err != nil {
 		return nil, err
 	}
+	defer admin.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), loop.Deadline)
 	defer cancel()
 	if r.Op == "offsets" {
 		return offsets(ctx, admin, r)
 	}
-	return d.topics(ctx, admin, r)
+	return topics(ctx, admin, r)
 }
 
 func code(err error) any {
@@ -309,6 +301,6 @@ func code(err error) any {
 }
 
 func main() {
-	d := &driver{producers: map[string]*kgo.Client{}, admins: map[string]*kadm.Client{}}
+	d := &driver{producers: map[string]*kgo.Client{}}
 	loop.Serve(d.handle, code)
 }
