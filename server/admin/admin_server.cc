@@ -1,5 +1,6 @@
 #include "server/admin/admin_server.h"
 
+#include <chrono>
 #include <utility>
 
 #include "engine/base/result.h"
@@ -20,10 +21,11 @@ constexpr char kJson[] = "application/json";
 absl::StatusOr<std::unique_ptr<AdminServer>> AdminServer::Start(AdminOptions options) {
   std::unique_ptr<AdminServer> server(new AdminServer(std::move(options)));
   AdminServer* self = server.get();
-  RT_ASSIGN_OR_RETURN(server->http_, HttpServer::Start(self->options_.host, self->options_.port,
-                                                       [self](const std::string& path) {
-                                                         return self->Answer(path);
-                                                       }));
+  RT_ASSIGN_OR_RETURN(
+      server->http_,
+      HttpServer::Start(self->options_.host, self->options_.port,
+                        std::chrono::milliseconds(self->options_.request_ms),
+                        [self](const std::string& path) { return self->Answer(path); }));
   return server;
 }
 

@@ -26,7 +26,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::seconds kRequestTime(1);
 constexpr size_t kRequestBytesMax = 16 << 10;
 constexpr size_t kWaitingMax = 32;
 constexpr int kBacklog = 64;
@@ -48,13 +47,18 @@ class Descriptor {
   int fd_;
 };
 
-// One connection's bytes, within a deadline and a bound; ends early when `stop` becomes readable.
+// One connection's bytes, within a bound and `time` each for the request and for the reply: what
+// the page itself takes counts for neither. Ends early when `stop` becomes readable.
 class BoundedStream : public httplib::Stream {
  public:
-  BoundedStream(int socket, int stop) : socket_(socket), stop_(stop) {}
+  BoundedStream(int socket, int stop, std::chrono::milliseconds time)
+      : socket_(socket), stop_(stop), time_(time), deadline_(Clock::now() + time) {}
 
   bool is_readable() const override { return Wait(POLLIN); }
-  bool is_writable() const override { return Wait(POLLOUT); }
+  bool is_writable() const override {
+    BeginReply();
+    return Wait(POLLOUT);
+  }
 
   ssize_t read(char* out, size_t size) override {
     while (begin_ == end_) {
@@ -73,6 +77,7 @@ class BoundedStream : public httplib::Stream {
   }
 
   ssize_t write(const char* data, size_t size) override {
+    BeginReply();
     size_t sent = 0;
     while (sent < size) {
       if (!Wait(POLLOUT)) return -1;
@@ -90,6 +95,10 @@ class BoundedStream : public httplib::Stream {
   socket_t socket() const override { return socket_; }
 
  private:
+  void BeginReply() const {
+    if (!std::exchange(replying_, true)) deadline_ = Clock::now() + time_;
+  }
+
   bool Wait(short events) const {
     for (;;) {
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - Clock::now());
@@ -104,7 +113,10 @@ class BoundedStream : public httplib::Stream {
 
   int socket_;
   int stop_;
-  Clock::time_point deadline_ = Clock::now() + kRequestTime;
+  std::chrono::milliseconds time_;
+  // httplib asks whether it can write in a const function.
+  mutable Clock::time_point deadline_;
+  mutable bool replying_ = false;
   std::array<char, 4096> buffer_;
   size_t begin_ = 0;
   size_t end_ = 0;
@@ -187,11 +199,12 @@ struct HttpServer::Parser : httplib::Server {
 class HttpServer::Sockets {
  public:
   static absl::StatusOr<std::unique_ptr<Sockets>> Open(const std::string& host, uint16_t port,
+                                                       std::chrono::milliseconds time,
                                                        uint16_t* bound) {
     RT_ASSIGN_OR_RETURN(Descriptor listener, Listen(host, port, bound));
     Descriptor stop(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (stop.get() < 0) return absl::ErrnoToStatus(errno, "admin: cannot make an eventfd");
-    return std::unique_ptr<Sockets>(new Sockets(std::move(listener), std::move(stop)));
+    return std::unique_ptr<Sockets>(new Sockets(std::move(listener), std::move(stop), time));
   }
 
   void RequestStop() { (void)eventfd_write(stop_.get(), 1); }
@@ -214,8 +227,8 @@ class HttpServer::Sockets {
   }
 
  private:
-  Sockets(Descriptor listener, Descriptor stop)
-      : listener_(std::move(listener)), stop_(std::move(stop)) {}
+  Sockets(Descriptor listener, Descriptor stop, std::chrono::milliseconds time)
+      : listener_(std::move(listener)), stop_(std::move(stop)), time_(time) {}
 
   void Accept() {
     Descriptor socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
@@ -231,7 +244,7 @@ class HttpServer::Sockets {
   }
 
   void Serve(Parser& parser, int socket) {
-    BoundedStream stream(socket, stop_.get());
+    BoundedStream stream(socket, stop_.get(), time_);
     parser.Serve(stream);
     // Closing with unread bytes would reset the connection and with it the reply on its way.
     shutdown(socket, SHUT_WR);
@@ -243,6 +256,7 @@ class HttpServer::Sockets {
 
   Descriptor listener_;
   Descriptor stop_;
+  std::chrono::milliseconds time_;
   std::vector<Descriptor> waiting_;  // for their first byte, the oldest first
 };
 
@@ -250,10 +264,12 @@ HttpServer::HttpServer() = default;
 HttpServer::~HttpServer() { Stop(); }
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& host,
-                                                              uint16_t port, Handler handler) {
+                                                              uint16_t port,
+                                                              std::chrono::milliseconds time,
+                                                              Handler handler) {
   std::unique_ptr<HttpServer> server(new HttpServer());
   server->parser_ = std::make_unique<Parser>(std::move(handler));
-  RT_ASSIGN_OR_RETURN(server->sockets_, Sockets::Open(host, port, &server->port_));
+  RT_ASSIGN_OR_RETURN(server->sockets_, Sockets::Open(host, port, time, &server->port_));
   server->thread_ = std::thread([self = server.get()] { self->Run(); });
   return server;
 }

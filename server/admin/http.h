@@ -7,6 +7,7 @@
 //   than 32 such is closed.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -29,8 +30,10 @@ class HttpServer {
   // Called on the server's thread, with the path without its query.
   using Handler = std::function<HttpReply(const std::string& path)>;
 
-  // host: an address literal. port 0: the kernel picks. An error names the address.
+  // host: an address literal. port 0: the kernel picks. time: for a request to come in, and for its
+  // reply to go out. An error names the address.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const std::string& host, uint16_t port,
+                                                           std::chrono::milliseconds time,
                                                            Handler handler);
   ~HttpServer();
   HttpServer(const HttpServer&) = delete;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <future>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -181,6 +182,14 @@ TEST_F(AdminTest, StalledCoreIsNamedAndThePageComesAllTheSame) {
   EXPECT_HAS(metrics, "ringtail_core_up{core=\"0\"} 1");
   EXPECT_HAS(metrics, "ringtail_core_up{core=\"1\"} 0");
   EXPECT_FALSE(absl::StrContains(metrics, "ringtail_produce_requests_total{core=\"1\"}"));
+}
+
+// As it does where a core is stuck, which is when somebody looks.
+TEST_F(AdminTest, APageMayTakeLongerThanItsRequest) {
+  server_ = *AdminServer::Start({.request_ms = 20});
+  source_.on_cores = [] { std::this_thread::sleep_for(std::chrono::milliseconds(40)); };
+  server_->SetServing(&source_);
+  EXPECT_EQ(Get("/v1/cores").status, 200);
 }
 
 TEST_F(AdminTest, PartitionsAreSortedAndBadTextIsReplaced) {
