@@ -107,6 +107,11 @@ task::Task<absl::Status> CheckDirectory(io::Backend& io, std::string directory,
   co_return co_await io::RemoveDirectoryWithFiles(io, directory);
 }
 
+absl::Status DirectoryMissing(const log::RecoveredLog& recovered) {
+  return absl::FailedPreconditionError(recovered.closed_reason.empty() ? "its directory is missing"
+                                                                       : recovered.closed_reason);
+}
+
 }  // namespace
 
 Partition::Partition(PartitionIdentity identity, PartitionConfig config)
@@ -125,6 +130,8 @@ task::Task<absl::StatusOr<std::unique_ptr<Partition>>> Partition::Open(
   auto opened =
       co_await log::Log::Open(env, *partition, directory, config.log, id.name, options, info);
   if (absl::IsNotFound(opened.status())) {
+    // One that the journal knows of is not begun anew: its offsets were given out.
+    if (options.recovered.has_value()) co_return DirectoryMissing(*options.recovered);
     opened =
         co_await log::Log::Create(env, *partition, directory, config.log, id.name, id.topic_id);
   }

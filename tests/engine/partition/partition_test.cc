@@ -531,6 +531,18 @@ TEST_F(PartitionTest, AnotherTopicsDirectoryIsNotOpened) {
   EXPECT_TRUE(absl::IsFailedPrecondition(opened.status())) << opened.status();
 }
 
+TEST_F(PartitionTest, OneThatTheJournalKnowsIsNotBegunAnewWhereItsDirectoryIsMissing) {
+  node_ = std::make_unique<sim::SimNode>(world_, world_.NewProcess("broker"));
+  env_ = std::make_unique<log::LogEnvironment>(node_->io(), log::LogOptions{}, nullptr);
+  log::OpenOptions options;
+  options.recovered = log::RecoveredLog{.closed_reason = "it is gone"};
+  const auto opened = node_->Run(Partition::Open(
+      *env_, kDirectory, {.name = {"t", 0}, .topic_id = kTopicId}, {}, options, nullptr));
+  EXPECT_TRUE(absl::IsFailedPrecondition(opened.status())) << opened.status();
+  EXPECT_EQ(opened.status().message(), "it is gone");
+  EXPECT_FALSE(node_->io().StatPath(kDirectory).ok());
+}
+
 TEST(FetchWaitTest, EndsByDeadlineWakeOrCancel) {
   sim::SimWorld world(3);
   sim::SimNode node(world, world.NewProcess("p"));
