@@ -235,6 +235,7 @@ class Producer : private EventLoop::Handler {
   int16_t producer_epoch_ = -1;
 
   absl::Status fatal_;          // nothing can be sent any more
+  absl::Status id_error_;       // of the last request for an id that failed
   absl::Status first_failure_;  // since the last Flush
   size_t buffered_bytes_ = 0;
   Nanos last_turn_ = 0;

@@ -43,7 +43,9 @@ absl::Status Producer::AwaitId() {
   client_->RunUntil(deadline, [&] { return has_id_ || !fatal_.ok(); });
   if (has_id_) return absl::OkStatus();
   if (!fatal_.ok()) return fatal_;
-  return absl::DeadlineExceededError("no producer id from the broker within the deadline");
+  return absl::DeadlineExceededError(
+      absl::StrCat("no producer id from the broker within the deadline",
+                   id_error_.ok() ? "" : "; the last answer was ", id_error_.message()));
 }
 
 void Producer::RequestId() {
@@ -58,6 +60,7 @@ void Producer::RequestId() {
 void Producer::OnId(const absl::Status& status, Reply* reply) {
   requesting_id_ = false;
   if (status.ok()) return TakeId(reply->header->init_producer());
+  id_error_ = status;
   if (IsRetriable(status)) {
     wake_at = std::min(wake_at, Now() + kMetadataPause);
   } else {

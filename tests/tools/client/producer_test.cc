@@ -234,6 +234,23 @@ TEST_F(ProducerTest, GivesUpAfterTheDeliveryTimeout) {
   EXPECT_EQ(Values(0), std::vector<std::string>{"w"});
 }
 
+TEST_F(ProducerTest, SaysWhyItGotNoProducerId) {
+  FakeBroker broker(1);
+  broker.SetHook([](const FakeBroker::Request& request) {
+    FakeBroker::Verdict verdict;
+    if (request.header->has_init_producer()) {
+      verdict.error = MakeError(wire::Error::DISK_FULL, true, "no space for the catalog");
+    }
+    return verdict;
+  });
+  ClientOptions options;
+  options.bootstrap = broker.bootstrap();
+  const std::unique_ptr<Client> client = std::move(Client::Connect(options)).value();
+  const auto producer = client->NewProducer({.delivery_timeout = absl::Milliseconds(30)});
+  ASSERT_FALSE(producer.ok());
+  EXPECT_NE(producer.status().message().find("no space for the catalog"), std::string::npos);
+}
+
 TEST_F(ProducerTest, AcksNoneSendsWithoutWaiting) {
   ProducerOptions options;
   options.acks = Acks::kNone;
