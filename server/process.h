@@ -83,6 +83,7 @@ class Process {
   absl::Status MakeCore(uint32_t index);
   task::Task<absl::Status> BootTask();
   task::Task<absl::Status> OpenCatalog();
+  task::Task<absl::Status> BeginRun();
   task::Task<void> PublishImage(ImagePtr image);
   bool ReusesName(const Image& image) const;
   absl::Status Bind(uint32_t core);

@@ -74,8 +74,15 @@ task::Task<absl::Status> Process::OpenCatalog() {
   RT_CO_ASSIGN_OR_RETURN(brokers_.log_starts,
                          co_await log::ReadOffsetCheckpoint(io, directory, log::kLogStartFile));
   written_ = {.recovery = brokers_.recovery_points, .start = brokers_.log_starts};
+  const absl::Status meta = (co_await log::ReadMetaProperties(io, directory)).status();
+  // A damaged one is written anew, as all that it says is in the catalog.
+  co_return absl::IsFailedPrecondition(meta) ? meta : absl::OkStatus();
+}
+
+task::Task<absl::Status> Process::BeginRun() {
+  RT_CO_RETURN_IF_ERROR(co_await catalog_->BeginRun());
   co_return co_await log::WriteMetaProperties(
-      io, options_.data_directory,
+      core::Core::Current().io(), options_.data_directory,
       {.cluster_id = catalog_->image()->cluster_id().ToString(),
        .directory_id = catalog_->directory_id(),
        .node_id = options_.broker_id});
@@ -124,6 +131,7 @@ task::Task<absl::Status> Process::BootTask() {
   RT_CO_RETURN_IF_ERROR(co_await OpenCatalog());
   RT_CO_RETURN_IF_ERROR(co_await OpenJournals(brokers_, options_.journal, sync_thread_.get(),
                                               options_.recovery_progress));
+  RT_CO_RETURN_IF_ERROR(co_await BeginRun());
   co_await FinishDeletions(core::Core::Current().io(), options_.data_directory, *catalog_);
   co_await PublishImage(catalog_->image());
   RT_CO_RETURN_IF_ERROR(co_await JournalsAreInUse(brokers_));

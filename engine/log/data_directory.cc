@@ -16,6 +16,7 @@ namespace ringtail::log {
 namespace {
 
 constexpr int64_t kFileBytesMax = 64 << 20;
+constexpr int32_t kMetaPropertiesVersion = 1;
 
 task::Task<absl::StatusOr<std::string>> ReadFile(io::Backend& io, std::string data_dir,
                                                  std::string file) {
@@ -39,7 +40,13 @@ absl::StatusOr<MetaProperties> MetaProperties::Decode(absl::string_view text) {
     const auto [key, value] = entry;
     bool ok = true;
     if (key == "version") {
-      ok = version_ok = value == "1";
+      int32_t version = 0;
+      if (absl::SimpleAtoi(value, &version) && version > kMetaPropertiesVersion) {
+        return absl::FailedPreconditionError(
+            absl::StrCat("meta.properties: version ", version, ", this program knows ",
+                         kMetaPropertiesVersion, "; use a newer ringtaild"));
+      }
+      ok = version_ok = version == kMetaPropertiesVersion;
     } else if (key == "cluster.id") {
       properties.cluster_id = std::string(value);
     } else if (key == "node.id") {
@@ -100,7 +107,10 @@ task::Task<absl::StatusOr<OffsetCheckpoint>> ReadOffsetCheckpoint(io::Backend& i
   const absl::StatusOr<std::string> text = co_await ReadFile(io, data_dir, file);
   if (absl::IsNotFound(text.status())) co_return OffsetCheckpoint{};
   if (!text.ok()) co_return text.status();
-  co_return DecodeOffsetCheckpoint(*text);
+  auto offsets = DecodeOffsetCheckpoint(*text);
+  if (offsets.ok()) co_return offsets;
+  co_return absl::Status(offsets.status().code(),
+                         absl::StrCat(data_dir, "/", file, ": ", offsets.status().message()));
 }
 
 task::Task<absl::Status> WriteOffsetCheckpoint(io::Backend& io, std::string data_dir,

@@ -21,6 +21,7 @@ constexpr int64_t kCatalogBytesMax = int64_t{256} << 20;
 constexpr uint32_t kPartitionsPerTopicMax = 10'000;
 constexpr uint32_t kPartitionsMax = 100'000;
 constexpr uint32_t kSlots = 65536;
+constexpr int64_t kReserveRoom = 4;  // times the reserve must be free to make it
 
 absl::Status Damaged(absl::string_view what) {
   return absl::DataLossError(absl::StrCat(
@@ -90,6 +91,9 @@ LocalCatalog::LocalCatalog(io::Backend& backend, std::string data_directory)
 task::Task<absl::StatusOr<std::unique_ptr<LocalCatalog>>> LocalCatalog::Open(
     io::Backend& backend, std::string data_directory, int32_t broker_id) {
   std::unique_ptr<LocalCatalog> catalog(new LocalCatalog(backend, data_directory));
+  // What recovery writes needs it more than the next deletion.
+  const auto space = backend.Space(data_directory);
+  if (space.ok() && space->available_bytes < kReserveBytes) co_await catalog->GiveUpReserve();
   proto::catalog::CatalogFile file;
   auto bytes = co_await io::ReadWholeFile(
       backend, absl::StrCat(data_directory, "/", kCatalogFileName), kCatalogBytesMax);
@@ -122,9 +126,16 @@ task::Task<absl::StatusOr<std::unique_ptr<LocalCatalog>>> LocalCatalog::Open(
       state.set_leader_incarnation(file.incarnation());
     }
   }
-  const ProposalResult result = co_await catalog->Apply(std::move(file), {.use_reserve = true});
-  if (!result.failure.ok()) co_return absl::UnavailableError(result.failure.message);
+  auto image = Image::FromProto(file);
+  if (!image.ok()) co_return Damaged(image.status().message());
+  catalog->file_ = std::move(file);
+  catalog->image_ = *std::move(image);
   co_return catalog;
+}
+
+task::Task<absl::Status> LocalCatalog::BeginRun() {
+  const ProposalResult result = co_await Apply(file_, {.use_reserve = true});
+  co_return result.failure.ok() ? absl::OkStatus() : absl::UnavailableError(result.failure.message);
 }
 
 ProposalResult LocalCatalog::Conflict(base::Error error, std::string message) const {
@@ -135,6 +146,8 @@ ProposalResult LocalCatalog::Conflict(base::Error error, std::string message) co
 
 task::Task<void> LocalCatalog::MakeReserve() {
   const std::string path = absl::StrCat(data_directory_, "/", kReserveFileName);
+  const auto space = backend_.Space(data_directory_);
+  if (!space.ok() || space->available_bytes < kReserveRoom * kReserveBytes) co_return;
   const auto fd = co_await io::OpenFile(backend_, path, O_RDWR | O_CREAT);
   if (!fd.ok()) co_return;
   has_reserve_ = (co_await io::Allocate(backend_, *fd, 0, kReserveBytes, path)).ok();
@@ -146,15 +159,18 @@ task::Task<absl::Status> LocalCatalog::WriteFile(std::string bytes, bool use_res
   const absl::Status written = co_await io::ReplaceFile(backend_, path, bytes);
   if (written.ok() && !has_reserve_) co_await MakeReserve();
   if (!absl::IsResourceExhausted(written) || !use_reserve) co_return written;
+  if (!co_await GiveUpReserve()) co_return written;
+  co_return co_await io::ReplaceFile(backend_, path, std::move(bytes));
+}
+
+task::Task<bool> LocalCatalog::GiveUpReserve() {
   has_reserve_ = false;
   const absl::Status given_up =
       co_await io::Unlink(backend_, absl::StrCat(data_directory_, "/", kReserveFileName));
-  if (!given_up.ok()) co_return written;
-  RT_LOG(kWarn,
-         "{}: the disk is full; the catalog was written with the reserve's space; free space "
-         "or delete topics",
-         data_directory_);
-  co_return co_await io::ReplaceFile(backend_, path, std::move(bytes));
+  if (!given_up.ok()) co_return false;
+  RT_LOG(kWarn, "{}: the disk is full; {} is given up; free space or delete topics",
+         data_directory_, kReserveFileName);
+  co_return true;
 }
 
 task::Task<ProposalResult> LocalCatalog::Apply(proto::catalog::CatalogFile next,

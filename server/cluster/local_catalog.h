@@ -16,8 +16,10 @@
 namespace ringtail::server {
 
 inline constexpr char kCatalogFileName[] = "catalog";
-// Space that a full disk still has for a start and for deletions: preallocated, given up when the
-// catalog could not be written without it, made again as soon as there is space.
+// Space that a disk which others have filled still has for a start and for deletions, when nothing
+// is left of what segments leave free (log::DiskReserve): a file that nobody else can take. Given
+// up by a start on a full disk and when the catalog could not be written without it, made again by
+// the first change of the catalog that finds several times as much space.
 inline constexpr char kReserveFileName[] = ".reserve";
 inline constexpr int64_t kReserveBytes = 4 << 20;
 
@@ -30,11 +32,14 @@ class LocalCatalog : public Catalog {
   // Given each new image before a proposal is answered; ends when every core has taken it over.
   using Publish = std::function<task::Task<void>(ImagePtr)>;
 
-  // Reads the file, or makes it in an empty directory; raises the incarnation (one write per
-  // start).
+  // Reads the file; in an empty directory it starts with a new one. Nothing is written yet, so that
+  // a start that is refused changes nothing.
   static task::Task<absl::StatusOr<std::unique_ptr<LocalCatalog>>> Open(io::Backend& backend,
                                                                         std::string data_directory,
                                                                         int32_t broker_id);
+
+  // Writes what Open made of it, with the raised incarnation: once per start, before it is used.
+  task::Task<absl::Status> BeginRun();
 
   void set_publish(Publish publish) { publish_ = std::move(publish); }
   const base::Uuid& directory_id() const { return directory_id_; }
@@ -60,6 +65,7 @@ class LocalCatalog : public Catalog {
   // `use_reserve`: gives the reserve up rather than fail on a full disk.
   task::Task<absl::Status> WriteFile(std::string bytes, bool use_reserve);
   task::Task<void> MakeReserve();
+  task::Task<bool> GiveUpReserve();
 
   io::Backend& backend_;
   std::string data_directory_;

@@ -114,6 +114,7 @@ task::Task<absl::Status> SimServer::ListenAll() {
 task::Task<absl::Status> SimServer::Boot() {
   RT_CO_RETURN_IF_ERROR(co_await OpenCatalog());
   RT_CO_RETURN_IF_ERROR(co_await OpenJournals(brokers_, options_.journal, nullptr, nullptr));
+  RT_CO_RETURN_IF_ERROR(co_await catalog_->BeginRun());
   co_await FinishDeletions(core::Core::Current().io(), kDataDirectory, *catalog_);
   co_await Publish(catalog_->image());
   RT_CO_RETURN_IF_ERROR(co_await JournalsAreInUse(brokers_));

@@ -34,7 +34,7 @@ class CatalogMachine {
     auto opened = node_->Run(LocalCatalog::Open(node_->io(), kDirectory, broker_id));
     if (!opened.ok()) return opened.status();
     catalog_ = *std::move(opened);
-    return absl::OkStatus();
+    return node_->Run(catalog_->BeginRun());
   }
   void Stop() {
     // Tasks that use the catalog go with the node.
