@@ -190,6 +190,13 @@ class Broker:
                 raise AssertionError(f"core {core['core']} does not answer")
         return cores
 
+    def partition_pages(self):
+        """Of all cores; one that is busy for a second is asked again."""
+        def answered():
+            page = self.page("/v1/partitions")
+            return None if page["stalled_cores"] else page
+        return wait_for(answered, "all cores answer")["partitions"]
+
     def total(self, *keys):
         """One counter of /v1/cores, over all cores."""
         def dig(core):

@@ -179,9 +179,9 @@ def parse_fetch(body):
     return found
 
 
-def fetch_all(port, topic, partition=0, max_bytes=8 << 20):
-    """All batches of a partition as they are in its log."""
-    data, offset = bytearray(), 0
+def fetch_all(port, topic, partition=0, max_bytes=8 << 20, offset=0):
+    """All batches of a partition, from an offset on, as they are in its log."""
+    data = bytearray()
     with Connection(port) as connection:
         while True:
             _, error, watermark, batches = connection.fetch(

@@ -11,6 +11,7 @@ _LIBRARIES = [
     "cli11",
     "com_google_protobuf",
     "fmt",
+    "fuse3",
     "gtest",
     "httplib",
     "isal",
