@@ -8,27 +8,23 @@
 #include <vector>
 
 #include "engine/core/core.h"
-#include "engine/io/uring_backend.h"
 #include "engine/log/log.h"
 #include "engine/log/log_environment.h"
-#include "perf/lib/check.h"
+#include "perf/compare/engine_core.h"
 #include "perf/lib/clock.h"
 #include "perf/lib/os.h"
 
 namespace ringtail::compare {
 namespace {
 
-using perf::Require;
-
-// The task of one round, and the message that starts it on its core.
-struct Round : core::Message {
+// The task of one round.
+struct Round {
   EngineAppendOptions options;
   // One per append in flight: the log writes from them. Page-aligned as the raw loops' are, or the
   // kernel's copy is a third slower.
   std::vector<std::unique_ptr<perf::Buffer>> buffers;
   double wall_s = 0;
   double cpu_s = 0;
-  absl::Status status;
 };
 
 base::MutableByteView Bytes(const perf::Buffer& buffer) {
@@ -68,11 +64,6 @@ task::Task<absl::Status> RunRound(Round* round) {
   co_return status.ok() ? removed : status;
 }
 
-task::Task<void> RunAndStop(Round* round) {
-  round->status = co_await RunRound(round);
-  core::Core::Current().RequestStop();
-}
-
 }  // namespace
 
 perf::Figures RunEngineAppend(const EngineAppendOptions& options, const perf::EncodedBatch& batch) {
@@ -82,18 +73,7 @@ perf::Figures RunEngineAppend(const EngineAppendOptions& options, const perf::En
     round.buffers.push_back(std::make_unique<perf::Buffer>(batch.bytes.size()));
     std::memcpy(round.buffers.back()->data(), batch.bytes.data(), batch.bytes.size());
   }
-  round.run = [](core::Message* message) {
-    task::Spawn("append", RunAndStop(static_cast<Round*>(message)));
-  };
-  auto backend = io::UringBackend::Create(io::UringOptions{});
-  Require(backend.ok(), "no ring: " + std::string(backend.status().message()));
-  core::CoreGroup group(1);
-  core::Core core(base::CoreId(0), group, *std::move(backend), core::CoreOptions{});
-  group.Install(base::CoreId(0), &core);
-  group.SendFromControl(base::CoreId(0), &round);
-  core.Run();
-  core.DropTasks();
-  Require(round.status.ok(), "append failed: " + std::string(round.status.message()));
+  RunOnCore([&round] { return RunRound(&round); });
   const double gb = static_cast<double>(options.total_bytes) / perf::kBytesPerGb;
   return {{"gb_per_s", gb / round.wall_s}, {"cpu_s_per_gb", round.cpu_s / gb}};
 }

@@ -3,22 +3,25 @@
 #
 #   perf/compare/run.sh [--quick] [--bin=DIR] [--json=DIR] [GOAL...] [--PROGRAM_FLAG...]
 #
-# GOAL: append fetch latency produce idle; all unless named. --bin is where Bazel put its programs (bazel-bin).
-# Other --flags go to each program. Exits 3 where a goal is not met, 1 where something failed.
+# GOAL: append fetch latency produce idle durable_append durable_latency durable_produce recovery retention;
+# all unless named. --bin is where Bazel put its programs (bazel-bin). Other --flags go to each program.
+# Exits 3 where a goal is not met, 1 where something failed.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
-all=(append fetch latency produce idle)
+all=(append fetch latency produce idle durable_append durable_latency durable_produce recovery retention)
 bin=bazel-bin goals=() flags=() quick="" json=""
 for argument in "$@"; do
   case $argument in
     --quick) quick=1 ;;
     --bin=*) bin=${argument#--bin=} ;;
     --json=*) json=${argument#--json=} ;;
-    --help | -h) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    --help | -h) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 0 ;;
     --*) flags+=("$argument") ;;
-    append | fetch | latency | produce | idle) goals+=("$argument") ;;
-    *) echo "run.sh: no such goal: $argument (${all[*]})" >&2 && exit 1 ;;
+    *)
+      [[ " ${all[*]} " == *" $argument "* ]] || { echo "run.sh: no such goal: $argument (${all[*]})" >&2 && exit 1; }
+      goals+=("$argument")
+      ;;
   esac
 done
 [ ${#goals[@]} -gt 0 ] || goals=("${all[@]}")
@@ -30,6 +33,11 @@ short_rounds() { # GOAL
     latency) echo --rounds=3 --requests=2000 ;;
     produce) echo --rounds=3 --batches=300 ;;
     idle) echo --rounds=3 --seconds=1 ;;
+    durable_append) echo --rounds=3 --operations=16 ;;
+    durable_latency) echo --rounds=3 --seconds=1 ;;
+    durable_produce) echo --rounds=3 --total_mb=200 ;;
+    recovery) echo --rounds=1 --fill_mib=64,256 ;;
+    retention) echo --rounds=3 --seconds=2 ;;
   esac
 }
 
@@ -43,7 +51,7 @@ status=0
 [ -z "$json" ] || mkdir -p "$json"
 for goal in "${goals[@]}"; do
   command=("$bin/perf/compare_$goal")
-  [ "$goal" = append ] || command+=("--ringtaild=$bin/server/ringtaild")
+  [[ $goal == *append ]] || command+=("--ringtaild=$bin/server/ringtaild")
   # shellcheck disable=SC2207
   [ -z "$quick" ] || command+=($(short_rounds "$goal"))
   [ -z "$json" ] || command+=("--json=$json/$goal.json")

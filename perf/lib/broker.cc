@@ -29,29 +29,37 @@ std::string LogTail(const std::string& path) {
 }  // namespace
 
 Broker::Broker(const std::string& program, const std::vector<std::string>& flags)
-    : directory_(ScratchParent()) {
-  const std::string ports_file = directory_.path() + "/ports.json";
-  const std::string log_file = directory_.path() + "/broker.log";
-  std::vector<std::string> arguments = {
-      program,          "--data_dir=" + directory_.path() + "/data",
-      "--kafka_port=0", "--native_port=0",
-      "--admin_port=0", "--ports_file=" + ports_file};
-  // What the comparisons were made for: a raw loop has no journal either. Flags come behind, and
-  // win.
-  arguments.push_back("--durability=page_cache");
-  arguments.insert(arguments.end(), flags.begin(), flags.end());
-  const int64_t start_ns = NowNs();
-  child_ = Child::Spawn(arguments, log_file);
-  WaitUntilReady(ports_file, log_file);
-  start_to_ready_ms_ = static_cast<double>(NowNs() - start_ns) / 1e6;
-  native_port_ = nlohmann::json::parse(Contents(ports_file)).at("native").get<uint16_t>();
+    : directory_(ScratchParent()),
+      data_directory_(directory_.path() + "/data"),
+      ports_file_(directory_.path() + "/ports.json"),
+      log_file_(directory_.path() + "/broker.log"),
+      arguments_{program,          "--data_dir=" + data_directory_,
+                 "--kafka_port=0", "--native_port=0",
+                 "--admin_port=0", "--ports_file=" + ports_file_} {
+  // What the first comparisons were made for: a raw loop has no journal either. Flags come behind,
+  // and win.
+  arguments_.push_back("--durability=page_cache");
+  arguments_.insert(arguments_.end(), flags.begin(), flags.end());
+  Restart();
 }
 
-void Broker::WaitUntilReady(const std::string& ports_file, const std::string& log_file) {
+void Broker::Kill() { child_.Kill(); }
+
+void Broker::Restart() {
+  Require(!child_.Running(), "the broker still runs");
+  unlink(ports_file_.c_str());
+  const int64_t start_ns = NowNs();
+  child_ = Child::Spawn(arguments_, log_file_);
+  WaitUntilReady();
+  start_to_ready_ms_ = static_cast<double>(NowNs() - start_ns) / 1e6;
+  native_port_ = nlohmann::json::parse(Contents(ports_file_)).at("native").get<uint16_t>();
+}
+
+void Broker::WaitUntilReady() {
   const int64_t deadline_ns = NowNs() + kReadyTimeoutNs;
-  while (access(ports_file.c_str(), R_OK) != 0) {
-    Require(child_.Running(), "the broker ended before it served:\n" + LogTail(log_file));
-    Require(NowNs() < deadline_ns, "the broker does not come up:\n" + LogTail(log_file));
+  while (access(ports_file_.c_str(), R_OK) != 0) {
+    Require(child_.Running(), "the broker ended before it served:\n" + LogTail(log_file_));
+    Require(NowNs() < deadline_ns, "the broker does not come up:\n" + LogTail(log_file_));
     usleep(200);
   }
 }

@@ -1,5 +1,7 @@
 #include "perf/lib/clock.h"
 
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -58,6 +60,20 @@ Memory ProcessMemory(pid_t pid) {
   }
   Require(memory.resident_bytes > 0, "no VmRSS for process " + std::to_string(pid));
   return memory;
+}
+
+int64_t DeviceBytesWritten(const std::string& path) {
+  struct stat info;
+  CheckCall(stat(path.c_str(), &info), "stat");
+  std::ifstream file("/sys/dev/block/" + std::to_string(major(info.st_dev)) + ":" +
+                     std::to_string(minor(info.st_dev)) + "/stat");
+  constexpr int kSectorsWritten = 7;  // the fields before it, and their order: Linux's iostats.txt
+  constexpr int64_t kSectorBytes = 512;
+  int64_t value = 0;
+  for (int field = 0; field < kSectorsWritten; ++field) {
+    if (!(file >> value)) return 0;
+  }
+  return value * kSectorBytes;
 }
 
 Meter::Meter(pid_t pid) : pid_(pid), start_ns_(NowNs()), start_cpu_ns_(ProcessCpuNs(pid)) {}

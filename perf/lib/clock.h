@@ -35,6 +35,10 @@ struct Memory {
 };
 Memory ProcessMemory(pid_t pid);
 
+// Bytes written so far to the block device that holds `path` (for a loop device: to the loop
+// device), by whomever. 0 where the file system has no block device of its own.
+int64_t DeviceBytesWritten(const std::string& path);
+
 // Runs while a measurement does: wall and CPU time of `pid` since construction.
 class Meter {
  public:

@@ -86,11 +86,17 @@ proto::client::ResponseHeader NativeConnection::Call(const proto::client::Reques
   return reply;
 }
 
-PartitionAddress CreateTopicOnCore0(uint16_t port, const std::string& name) {
+PartitionAddress CreateTopicOnCore0(uint16_t port, const std::string& name,
+                                    const std::map<std::string, std::string>& configs) {
   NativeConnection connection(port);
   proto::client::RequestHeader request;
   request.mutable_create_topic()->set_name(name);
   request.mutable_create_topic()->set_partitions(kTopicPartitions);
+  for (const auto& [key, value] : configs) {
+    auto* config = request.mutable_create_topic()->add_configs();
+    config->set_name(key);
+    config->set_value(value);
+  }
   connection.Call(request);
 
   request.mutable_metadata()->add_topics(name);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -35,8 +36,10 @@ struct PartitionAddress {
   uint16_t port = 0;
 };
 
-// Makes a topic and returns a partition of it that the broker's core 0 owns.
-PartitionAddress CreateTopicOnCore0(uint16_t port, const std::string& name);
+// Makes a topic and returns a partition of it that the broker's core 0 owns. `configs`: names of
+// topic settings and their values.
+PartitionAddress CreateTopicOnCore0(uint16_t port, const std::string& name,
+                                    const std::map<std::string, std::string>& configs = {});
 
 // An uncompressed RecordBatch v2 of exactly `batch_bytes`: records with values of about
 // `value_bytes`, the last one longer so that it comes out even.

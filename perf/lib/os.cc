@@ -172,14 +172,16 @@ void Child::Stop() {
   kill(pid_, SIGTERM);
   const int64_t deadline_ns = NowNs() + kStopTimeoutNs;
   while (Running()) {
-    if (NowNs() > deadline_ns) {
-      kill(pid_, SIGKILL);
-      waitpid(pid_, nullptr, 0);
-      pid_ = -1;
-      return;
-    }
+    if (NowNs() > deadline_ns) return Kill();
     usleep(1000);
   }
+}
+
+void Child::Kill() {
+  if (!Running()) return;
+  kill(pid_, SIGKILL);
+  waitpid(pid_, nullptr, 0);
+  pid_ = -1;
 }
 
 ScratchDir::ScratchDir(const std::string& parent)

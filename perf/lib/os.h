@@ -67,6 +67,8 @@ class Child {
   // Whether the process has not ended yet; one that has ended is reaped here.
   bool Running();
   void Stop();
+  // SIGKILL.
+  void Kill();
 
  private:
   explicit Child(pid_t pid) : pid_(pid) {}
