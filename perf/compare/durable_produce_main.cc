@@ -1,6 +1,8 @@
 // compare_durable_produce: 1 KiB records in batches of 1 MB and of 64 KiB, durable when
 // acknowledged, beside a raw receive-and-pwrite loop that makes nothing durable.
 
+#include <unistd.h>
+
 #include "absl/flags/flag.h"
 #include "perf/lib/broker.h"
 #include "perf/lib/clock.h"
@@ -24,17 +26,20 @@ ABSL_FLAG(std::string, json, "", "also write the figures to this file");
 namespace ringtail::compare {
 namespace {
 
+constexpr unsigned kZeroingSeconds = 2;  // the journal's first files get their zeros
+
 // One round against a fresh broker. What it still has to write when the load ends, it writes when
 // it stops: that counts for the device's bytes, not for its CPU.
 perf::Figures RunBroker(const std::string& durability, const perf::EncodedBatch& batch,
                         const perf::LoadOptions& load) {
-  std::vector<std::string> flags = {"--durability=" + durability};
+  std::vector<std::string> flags = {"--durability=" + durability, "--cores=1"};
   for (const std::string& flag : absl::GetFlag(FLAGS_broker_flags)) flags.push_back(flag);
   perf::Broker broker(absl::GetFlag(FLAGS_ringtaild), flags);
   const int64_t device_bytes = perf::DeviceBytesWritten(broker.data_directory());
   perf::Figures figures;
   {
     const perf::PartitionAddress partition = perf::CreateTopicOnCore0(broker.native_port(), "bulk");
+    sleep(kZeroingSeconds);
     const perf::NativeConnection connection(partition.port);
     perf::ProduceWire wire(partition, batch);
     figures = perf::RunLoad(connection.fd(), wire, broker.pid(), load);

@@ -25,8 +25,8 @@ namespace {
 constexpr double kGib = double{1 << 30};
 
 // One journal file that is never full, and no reclaim: all that is appended has to be replayed.
-const std::vector<std::string> kFlags = {"--durability=journal", "--journal_file_bytes=1GiB",
-                                         "--journal_bytes_max=2GiB",
+const std::vector<std::string> kFlags = {"--durability=journal", "--cores=1",
+                                         "--journal_file_bytes=1GiB", "--journal_bytes_max=2GiB",
                                          "--journal_sync_age_ms=3600000"};
 
 perf::Figures RunBroker(int64_t fill_bytes) {

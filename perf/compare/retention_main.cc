@@ -1,6 +1,8 @@
 // compare_retention: latency of durable appends while retention drops segments and reclaim syncs
 // and frees the journal, beside the same load without either.
 
+#include <unistd.h>
+
 #include "absl/flags/flag.h"
 #include "perf/lib/broker.h"
 #include "perf/lib/native.h"
@@ -10,7 +12,7 @@
 ABSL_FLAG(std::string, ringtaild, "bazel-bin/server/ringtaild", "the broker");
 ABSL_FLAG(std::vector<std::string>, broker_flags, {},
           "further flags of the broker, for experiments");
-ABSL_FLAG(double, rate, 4000, "records of 4 KiB per second");
+ABSL_FLAG(double, rate, 2000, "records of 4 KiB per second");
 ABSL_FLAG(double, seconds, 4, "how long a round measures");
 ABSL_FLAG(int, rounds, 7, "rounds per contender");
 ABSL_FLAG(std::string, json, "", "also write the figures to this file");
@@ -19,25 +21,27 @@ namespace ringtail::compare {
 namespace {
 
 constexpr int64_t kRecordBytes = 4096;
+constexpr unsigned kZeroingSeconds = 2;  // the journal's first files get their zeros
 
-// Both roll a segment every 4 MiB, that is four times a second.
+// Both roll a segment every 4 MiB: twice a second.
 const std::map<std::string, std::string> kTopic = {{"segment.bytes", "4194304"}};
 const std::map<std::string, std::string> kRetained = {{"segment.bytes", "4194304"},
                                                       {"retention.bytes", "8388608"}};
-const std::vector<std::string> kQuiet = {"--journal_sync_age_ms=3600000",
-                                         "--journal_file_bytes=1GiB", "--journal_bytes_max=2GiB"};
-// 16 MiB in four files: it is lapped every second, whatever the rate.
+const std::vector<std::string> kQuiet = {
+    "--journal_sync_age_ms=3600000", "--journal_file_bytes=256MiB", "--journal_bytes_max=512MiB"};
+// 16 MiB in four files, which it laps every two seconds.
 const std::vector<std::string> kBusy = {"--journal_sync_age_ms=200", "--journal_file_bytes=4MiB",
                                         "--journal_bytes_max=16MiB", "--retention_check_ms=100"};
 
 perf::Figures RunBroker(const std::vector<std::string>& more,
                         const std::map<std::string, std::string>& topic) {
-  std::vector<std::string> flags = {"--durability=journal"};
+  std::vector<std::string> flags = {"--durability=journal", "--cores=1"};
   flags.insert(flags.end(), more.begin(), more.end());
   for (const std::string& flag : absl::GetFlag(FLAGS_broker_flags)) flags.push_back(flag);
   const perf::Broker broker(absl::GetFlag(FLAGS_ringtaild), flags);
   const perf::PartitionAddress partition =
       perf::CreateTopicOnCore0(broker.native_port(), "retained", topic);
+  sleep(kZeroingSeconds);
   const perf::NativeConnection connection(partition.port);
   perf::ProduceWire wire(partition, perf::MakeSingleRecord(kRecordBytes));
   perf::LoadOptions load;
