@@ -56,6 +56,8 @@ JournalPartition::Staged JournalPartition::Stage(EntryHeader entry, const Payloa
   entry.partition = partition_;
   entry.payload_bytes = static_cast<uint32_t>(payload.bytes());
   const auto type = static_cast<EntryType>(entry.type);
+  // What was pending then is rolled back in the log, and not here.
+  if (journal_.state() == Journal::State::kClosed) return {StageError::kClosed, 0, 0};
   RT_CHECK(type != EntryType::kAppend || !has_base_ || Continues(entry, staged_end_));  // J6
   const uint64_t op = first_op_ + ops_.size();
   const StageResult staged = journal_.Stage(entry, payload, this, op);

@@ -545,5 +545,22 @@ TEST(JournalSyncRing, OnTheRealKernel) {
   loop.Run(RunOnTheRealKernel(loop.backend(), io::MakeTestDirectory()));
 }
 
+// Entries that were pending when the journal closed are rolled back in the log, and an append that
+// waits then is staged where the log ends now.
+TEST(JournalSyncTest, AClosedJournalTakesNothingWhereverTheLogEnds) {
+  Bench bench(1, 1);
+  bench.world.faults().Add(
+      {.kind = FaultKind::kError, .error = EIO, .codes = {io::OpCode::kWrite}, .path = ".journal"});
+  bench.Append(0, 100);
+  bench.world.RunFor(20 * kMilli);
+  ASSERT_EQ(bench.journal->state(), Journal::State::kClosed);
+  const task::Scheduler::Scope scope(bench.node->scheduler());
+  const EntryHeader entry = {
+      .type = static_cast<uint8_t>(EntryType::kAppend), .base_offset = 0, .end_offset = 1};
+  const std::string payload(100, 'x');
+  EXPECT_EQ(bench.logs[0]->partition().Stage(entry, base::AsBytes(payload)).error,
+            StageError::kClosed);
+}
+
 }  // namespace
 }  // namespace ringtail::log
