@@ -34,6 +34,7 @@ OpenOptions OpenRecovered(const RecoveryResult& recovered, const JournalKey& key
                                     .rebuild_from = offset(partition.rebuild_from),
                                     .log_start = offset(partition.log_start),
                                     .page_cache = partition.page_cache,
+                                    .write_again = partition.write_again,
                                     .closed_reason = damaged ? partition.reason : ""}};
 }
 

@@ -94,6 +94,8 @@ struct RecoveredLog {
   base::Offset rebuild_from;
   base::Offset log_start;
   bool page_cache = false;  // the mode it was in
+  // What is found behind `end` may be in the page cache only, though it counts as clean.
+  bool write_again = false;
   // Not empty: damaged. Opens for reading up to `end`, appends are refused with this.
   std::string closed_reason;
 };

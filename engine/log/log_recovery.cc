@@ -17,6 +17,7 @@ namespace {
 
 constexpr int64_t kSnapshotBytesMax = 256 << 20;
 constexpr int64_t kEpochFileBytesMax = 16 << 20;
+constexpr int64_t kWriteAgainBytes = 1 << 20;
 constexpr char kTransactionIndexSuffix[] = ".txnindex";
 
 }  // namespace
@@ -165,6 +166,12 @@ task::Task<absl::Status> Log::Recovery::LoadProven() {
   const base::Offset last_base(static_cast<int64_t>(proven.end.segment_base));
   base::Offset end =
       bases_.empty() ? base::Offset(static_cast<int64_t>(proven.end.offset)) : *bases_.begin();
+  if (!ReadOnly() && end > proven.log_start &&
+      static_cast<int64_t>(proven.end.offset) > proven.log_start.value()) {
+    co_return absl::DataLossError(absl::StrCat(log_.directory_, ": its segments from offset ",
+                                               proven.log_start.value(), " to ", end.value(),
+                                               " are missing"));
+  }
   for (auto base = bases_.begin(); base != bases_.end(); ++base) {
     const auto next = std::next(base);
     const bool last = next == bases_.end() || *base >= last_base;
@@ -301,6 +308,12 @@ task::Task<absl::Status> Log::Recovery::Scan(Segment& segment, base::Offset* end
   info_->bytes_scanned += scan.valid_bytes;
   segment.written_bytes = segment.allocated_bytes = scan.valid_bytes;
   *end = scan.next_offset;
+  if (options_.recovered.has_value() && options_.recovered->write_again) {
+    const LogEnd& synced = options_.recovered->end;
+    const bool here = static_cast<uint64_t>(segment.base().value()) == synced.segment_base;
+    RT_CO_RETURN_IF_ERROR(
+        co_await WriteAgain(pin, here ? int64_t{synced.position} : 0, scan.valid_bytes));
+  }
   if (scan.valid_bytes == scan.file_bytes) co_return absl::OkStatus();
   if (options_.recovered.has_value()) {
     // Below what was synced nothing is ever cut.
@@ -323,6 +336,24 @@ task::Task<absl::Status> Log::Recovery::Scan(Segment& segment, base::Offset* end
   }
   const int error = log_.env_.io().Truncate(pin.fd(), scan.valid_bytes);
   if (error != 0) co_return io::ErrnoStatus(-error, "truncate", segment.file()->path());
+  co_return absl::OkStatus();
+}
+
+task::Task<absl::Status> Log::Recovery::WriteAgain(const FilePin& pin, int64_t from, int64_t to) {
+  io::Backend& io = log_.env_.io();
+  std::vector<uint8_t> bytes;
+  while (from < to) {
+    bytes.resize(static_cast<size_t>(std::min(to - from, kWriteAgainBytes)));
+    iovec vector{bytes.data(), bytes.size()};
+    int64_t done = co_await io::ReadFully(io, pin.fd(), &vector, 1, from);
+    vector = {bytes.data(), static_cast<size_t>(std::max<int64_t>(done, 0))};
+    if (done > 0) done = co_await io::WriteFully(io, pin.fd(), &vector, 1, from, 0);
+    if (done <= 0) {
+      co_return io::ErrnoStatus(done < 0 ? static_cast<int>(-done) : EIO, "write again",
+                                log_.directory_);
+    }
+    from += done;
+  }
   co_return absl::OkStatus();
 }
 

@@ -41,6 +41,8 @@ class Log::Recovery {
   }
   task::Task<absl::StatusOr<bool>> Trust(Segment& segment, bool last, base::Offset* end);
   task::Task<absl::Status> Scan(Segment& segment, base::Offset* end, bool* cut);
+  // Makes what the page cache has from there on dirty once more.
+  task::Task<absl::Status> WriteAgain(const FilePin& pin, int64_t from, int64_t to);
   task::Task<absl::Status> LoadEpochs();
   task::Task<absl::Status> SetStart();
 

@@ -19,7 +19,7 @@
 namespace ringtail::offline {
 namespace {
 
-constexpr uint32_t kClosedFlags = log::kRecordPoisoned | log::kRecordRefused;
+constexpr uint32_t kClosedFlags = log::kRecordPoisoned | log::kRecordRefused | log::kRecordSuspect;
 constexpr size_t kCopyBytes = size_t{4} << 20;
 constexpr int64_t kEpochFileBytesMax = 16 << 20;
 
@@ -49,7 +49,9 @@ std::vector<LostRange> LostRanges(const PartitionFacts& facts, const PartitionRe
   }
   add(report.log->end, absl::StrCat("readable, set aside in ", plan.set_aside));
   uint64_t known = report.proof.end ? report.proof.end->offset : 0;
-  if (facts.record) known = std::max(known, facts.record->offset);
+  if (facts.record && facts.record->offset != log::kRecordEndUnknown) {
+    known = std::max(known, facts.record->offset);
+  }
   for (const log::ScannedEntry* each : facts.entries) {
     known = std::max(known, each->entry.end_offset);
   }

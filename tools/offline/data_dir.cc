@@ -88,9 +88,10 @@ void ScanHeld(BlockingBackend& io, const log::Manifest& manifest,
     });
     if (file == all.end()) continue;
     core->scan.files.push_back(*file);
+    bool gaps = false;
     auto entries = RunBlocking(
         io, log::ScanHeldFile(io, ScanOptions(*core, manifest.dir_id, held.run, held.core), *file,
-                              static_cast<uint32_t>(core->scan.files.size() - 1)));
+                              static_cast<uint32_t>(core->scan.files.size() - 1), &gaps));
     if (!entries.ok()) continue;
     for (log::ScannedEntry& each : *entries) {
       const auto found = flags.find(KeyOf(each.entry));

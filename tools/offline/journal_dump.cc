@@ -156,6 +156,7 @@ void Dumper::Record(const log::CheckpointRecord& record) {
   if ((record.flags & log::kRecordPageCache) != 0) flags.push_back("page_cache");
   if ((record.flags & log::kRecordPoisoned) != 0) flags.push_back("poisoned");
   if ((record.flags & log::kRecordRefused) != 0) flags.push_back("refused");
+  if ((record.flags & log::kRecordSuspect) != 0) flags.push_back("suspect");
   std::string text = absl::StrCat("  ", record.topic_id.ToString(), "/", record.partition,
                                   " sync_seq ", record.sync_seq, " end ", record.offset, " = byte ",
                                   record.position, " of segment ", record.segment_base,

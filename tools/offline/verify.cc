@@ -31,9 +31,10 @@ void Refuse(PartitionReport* report, Verdict verdict, std::string reason, std::s
 
 Proof ProofOfRecord(const log::CheckpointRecord& record) {
   Proof proof;
+  proof.log_start = record.log_start;
+  if (record.offset == log::kRecordEndUnknown) return proof;
   proof.end = log::LogEnd{record.offset, record.segment_base, record.position};
   proof.exact = true;
-  proof.log_start = record.log_start;
   return proof;
 }
 
@@ -92,9 +93,13 @@ Proof ProofOf(BlockingBackend& io, const DataDir& dir, const PartitionFacts& fac
   }
   const uint32_t flags = facts.record ? facts.record->flags : 0;
   if ((flags & log::kRecordRefused) != 0) {
-    Refuse(report, Verdict::kRefused,
-           absl::StrCat("the broker closed it for appends; it is readable up to offset ",
-                        facts.record->offset),
+    const bool suspect = (flags & log::kRecordSuspect) != 0;
+    Refuse(report, suspect ? Verdict::kSuspect : Verdict::kRefused,
+           absl::StrCat("the broker closed it for appends; it is readable ",
+                        facts.record->offset == log::kRecordEndUnknown
+                            ? std::string("as far as its batches go")
+                            : absl::StrCat("up to offset ", facts.record->offset),
+                        suspect ? "; a lost part of a journal may have had more" : ""),
            AcceptAdvice(dir, facts));
     Proof proof = ProofOfRecord(*facts.record);
     proof.exact = false;

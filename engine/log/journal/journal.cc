@@ -205,7 +205,11 @@ void Journal::Submit(Slot* slot, uint32_t flags) {
                             .position = file->position,
                             .file_bytes = options_.file_bytes,
                             .dir_id = options_.dir_id};
-  slot->bytes = slot->builder.Finish(place, slot->seq, durable_seq_, flags).size();
+  const uint32_t ready = ready_.empty() ? 0 : ready_.back()->number - file->number;
+  slot->bytes = slot->builder
+                    .Finish(place, slot->seq, durable_seq_,
+                            flags | std::min(ready, kFilesReadyMax) << kFilesReadyShift)
+                    .size();
   std::memcpy(&slot->header, slot->buffer, sizeof(slot->header));
   file->position += static_cast<int64_t>(slot->bytes);
   RT_CHECK(file->position <= options_.file_bytes && used_bytes() <= capacity_bytes());  // J15

@@ -78,6 +78,9 @@ absl::Status CheckEntry(const EntryHeader& entry, const FrameHeader& header, siz
       entry.segment_base > INT64_MAX) {
     return Bad("entry", "a negative offset");
   }
+  if (uint64_t{entry.position} + entry.payload_bytes > INT32_MAX) {
+    return Bad("entry", absl::StrCat("ends past byte ", INT32_MAX, " of a segment"));
+  }
   if (entry.payload_bytes == 0) {
     if (entry.payload_offset != 0 || entry.payload_crc != 0) {
       return Bad("entry", "a payload offset or crc without a payload");
@@ -234,7 +237,8 @@ absl::StatusOr<Frame> DecodeFrame(ByteView bytes, const FramePlace& place) {
   if (header.seq == 0 || header.durable_seq >= header.seq) {
     return Bad("frame", absl::StrCat("seq ", header.seq, ", durable ", header.durable_seq));
   }
-  if ((header.flags & ~kFrameFlagSeal) != 0) return Bad("frame", "unknown flags");
+  if ((header.flags & ((1u << kFilesReadyShift) - 1) & ~kFrameFlagSeal) != 0)
+    return Bad("frame", "unknown flags");
   Frame result{header, {}};
   result.entries.reserve(header.entry_count);
   size_t payloads_end = sizeof(FrameHeader);

@@ -84,6 +84,10 @@ absl::StatusOr<JournalFileHeader> DecodeJournalFileHeader(base::ByteView block);
 // --- Frames.
 
 inline constexpr uint32_t kFrameFlagSeal = 1;
+// The upper bits of flags: how many files after this one were ready when the frame was made. A file
+// that is lost with all that it had is missed by that.
+inline constexpr uint32_t kFilesReadyShift = 8;
+inline constexpr uint32_t kFilesReadyMax = UINT32_MAX >> kFilesReadyShift;
 
 struct FrameHeader {
   uint32_t magic = kFrameMagic;
@@ -100,6 +104,9 @@ struct FrameHeader {
   uint32_t table_offset = 0;  // from the start of the frame
   uint8_t dir_id[8] = {};     // the first 8 of it
 };
+constexpr uint32_t FilesReady(const FrameHeader& header) {
+  return header.flags >> kFilesReadyShift;
+}
 static_assert(sizeof(FrameHeader) == 64 && std::is_trivially_copyable_v<FrameHeader>);
 static_assert(offsetof(FrameHeader, run) == 24 && offsetof(FrameHeader, core) == 32 &&
               offsetof(FrameHeader, frame_bytes) == 40 && offsetof(FrameHeader, flags) == 48 &&
@@ -184,6 +191,10 @@ constexpr size_t PaddedPayload(size_t bytes) {
 inline constexpr uint32_t kRecordPageCache = 1;
 inline constexpr uint32_t kRecordPoisoned = 2;
 inline constexpr uint32_t kRecordRefused = 4;
+// With kRecordRefused: what was lost is known to nobody, so that only a person can settle it.
+inline constexpr uint32_t kRecordSuspect = 8;
+// R of a suspect that nothing proves the end of: as far as its batches can be read.
+inline constexpr uint64_t kRecordEndUnknown = INT64_MAX;
 
 struct CheckpointHeader {
   uint32_t magic = kCheckpointMagic;

@@ -3,10 +3,14 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <map>
+#include <set>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/logging.h"
 #include "engine/base/result.h"
 #include "engine/io/file.h"
 #include "engine/log/journal/mutants.h"
@@ -14,7 +18,8 @@
 namespace ringtail::log {
 namespace {
 
-// A file, read through a window that slides forward.
+// A file, read through a window that slides forward. Blocks that the device does not give are
+// zeros, which no frame begins with: as lost as if they had changed.
 class Window {
  public:
   Window(io::Backend& io, int fd, std::string path, int64_t file_bytes, int64_t read_bytes)
@@ -30,8 +35,8 @@ class Window {
     if (position < at_ || position + bytes > at_ + static_cast<int64_t>(data_.size())) {
       const int64_t wanted = std::min(std::max(bytes, read_bytes_), file_bytes_ - position);
       data_.resize(static_cast<size_t>(wanted));
-      iovec vector{data_.data(), data_.size()};
-      const int64_t done = co_await io::ReadFully(io_, fd_, &vector, 1, position);
+      int64_t done = co_await Read(0, data_.size(), position);
+      if (done == -EIO) done = co_await ReadBlocks(position);
       if (done < 0) co_return io::ErrnoStatus(static_cast<int>(-done), "read", path_);
       data_.resize(static_cast<size_t>(done));
       at_ = position;
@@ -42,6 +47,24 @@ class Window {
   }
 
  private:
+  task::Task<int64_t> Read(size_t at, size_t bytes, int64_t position) {
+    iovec vector{data_.data() + at, bytes};
+    co_return co_await io::ReadFully(io_, fd_, &vector, 1, position);
+  }
+  task::Task<int64_t> ReadBlocks(int64_t position) {
+    size_t unreadable = 0;
+    for (size_t at = 0; at < data_.size(); at += kJournalBlockBytes) {
+      const size_t bytes = std::min(kJournalBlockBytes, data_.size() - at);
+      const int64_t done = co_await Read(at, bytes, position + static_cast<int64_t>(at));
+      if (done >= 0) continue;
+      if (done != -EIO) co_return done;
+      std::memset(data_.data() + at, 0, bytes);
+      ++unreadable;
+    }
+    RT_LOG(kError, "{}: {} blocks from byte {} on cannot be read", path_, unreadable, position);
+    co_return static_cast<int64_t>(data_.size());
+  }
+
   io::Backend& io_;
   int fd_;
   std::string path_;
@@ -59,7 +82,8 @@ struct FoundFrame {
 };
 
 // Every frame of the file that fits its place. What does not is stepped over block by block: a
-// frame that cannot be read does not hide those behind it.
+// frame that cannot be read does not hide those behind it. A file that nothing is known of (number
+// 0): whatever its frames say of themselves.
 task::Task<absl::Status> FindFrames(io::Backend& io, JournalScanOptions options,
                                     JournalFileFound file, uint32_t index,
                                     std::vector<FoundFrame>* found) {
@@ -68,20 +92,21 @@ task::Task<absl::Status> FindFrames(io::Backend& io, JournalScanOptions options,
   FramePlace place;
   place.run = options.run;
   place.core = options.core;
+  place.file_number = file.number;
   place.file_bytes = file.bytes;
   place.dir_id = options.dir_id;
   absl::Status status;
   constexpr int64_t kBlock = kJournalBlockBytes;
   for (int64_t at = kBlock; at + kBlock <= file.bytes;) {
     place.position = at;
-    place.file_number = file.number;
     auto bytes = co_await window.At(at, kBlock);
     status = bytes.status();
     if (!status.ok()) break;
     if (file.number == 0 && bytes->size() >= sizeof(FrameHeader)) {
-      // The file's own header is lost: its frames name it.
       FrameHeader guess;
       std::memcpy(&guess, bytes->data(), sizeof(guess));
+      place.run = guess.run;
+      place.core = guess.core;
       place.file_number = guess.file_number;
     }
     const auto header = DecodeFrameHeader(*bytes, place);
@@ -103,7 +128,6 @@ task::Task<absl::Status> FindFrames(io::Backend& io, JournalScanOptions options,
                                   at + entry.payload_offset, whole});
         }
         step = frame->header.frame_bytes;
-        file.number = frame->header.file_number;
         found->push_back(std::move(each));
       }
     }
@@ -113,29 +137,100 @@ task::Task<absl::Status> FindFrames(io::Backend& io, JournalScanOptions options,
   co_return status;
 }
 
-// A file that must have been there: its number lies between others, and no file without a readable
-// header may be it. Frames from the first that follows what is before it on are lost.
-void LoseMissingFiles(const std::vector<JournalFileFound>& files, uint32_t run, uint32_t core,
-                      uint32_t tail_file, uint64_t tail_seq,
-                      const std::map<uint64_t, FoundFrame>& frames, JournalScan* scan) {
-  uint32_t last = 0;
-  std::vector<uint32_t> numbers;
-  for (const JournalFileFound& file : files) {
-    if (file.run == 0) return;
-    if (file.run != run || file.core != core) continue;
-    numbers.push_back(file.number);
-    last = std::max(last, file.number);
+// Without its header a file is what the newest of its frames are of.
+task::Task<absl::Status> IdentifyByFrames(io::Backend& io, base::Uuid dir_id,
+                                          JournalFileFound* file) {
+  JournalScanOptions options;
+  options.dir_id = dir_id;
+  std::vector<FoundFrame> frames;
+  RT_CO_RETURN_IF_ERROR(co_await FindFrames(io, options, *file, 0, &frames));
+  for (const FoundFrame& frame : frames) {
+    const FrameHeader& header = frame.header;
+    if (std::tie(header.run, header.file_number) < std::tie(file->run, file->number)) continue;
+    file->run = header.run;
+    file->core = header.core;
+    file->number = header.file_number;
   }
-  for (uint32_t number = std::max(tail_file, 1u); number <= std::max(last, tail_file); ++number) {
-    if (std::find(numbers.begin(), numbers.end(), number) != numbers.end()) continue;
-    uint64_t first = tail_seq;
-    for (const auto& [seq, frame] : frames) {
-      if (files[frame.file].number < number) first = std::max(first, seq + 1);
-    }
-    const auto next = frames.lower_bound(first);
-    scan->lost.push_back({first, next == frames.end() ? UINT64_MAX : next->first - 1});
-  }
+  co_return absl::OkStatus();
 }
+
+// Which files of the run must have been there and are not, or not as a whole: their frames are
+// lost, from the first that follows what is before.
+class MissingFiles {
+ public:
+  MissingFiles(const std::vector<JournalFileFound>& files,
+               const std::map<uint64_t, FoundFrame>& frames, const JournalScanOptions& options,
+               uint32_t tail_file, uint64_t tail_seq)
+      : files_(files),
+        frames_(frames),
+        options_(options),
+        tail_named_(tail_file),
+        tail_file_(std::max(tail_file, uint32_t{1})),
+        tail_seq_(tail_seq) {}
+
+  std::vector<SeqRange> Lost() const {
+    std::vector<SeqRange> lost;
+    const auto lose = [&](uint32_t number) {
+      const SeqRange range = FramesOf(number);
+      if (range.first <= range.last) lost.push_back(range);
+    };
+    const std::vector<uint32_t> missing = Missing();
+    if (missing.size() > NewestUnused()) std::for_each(missing.begin(), missing.end(), lose);
+    for (const JournalFileFound& file : files_) {
+      if (IsLive(file) && file.cut_short) lose(file.number + 1);
+    }
+    return lost;
+  }
+
+ private:
+  bool IsLive(const JournalFileFound& file) const {
+    return file.run == options_.run && file.core == options_.core && file.number >= tail_file_;
+  }
+  // Numbers rise one by one. Up to where is told by the files that are there, by the checkpoint,
+  // and by frames, which say how many files were ready.
+  std::vector<uint32_t> Missing() const {
+    std::set<uint32_t> numbers;
+    uint32_t last = tail_named_;
+    for (const JournalFileFound& file : files_) {
+      if (!IsLive(file)) continue;
+      numbers.insert(file.number);
+      last = std::max(last, file.number);
+    }
+    for (const auto& [seq, frame] : frames_) {
+      last = std::max(last, frame.header.file_number + FilesReady(frame.header));
+    }
+    std::vector<uint32_t> missing;
+    for (uint32_t number = tail_file_; number <= last; ++number) {
+      if (!numbers.contains(number)) missing.push_back(number);
+    }
+    return missing;
+  }
+  // Files that are whole but for their header, and have no live frame: each is one that was ready
+  // and of which nothing is lost. Damage of a header is no damage.
+  size_t NewestUnused() const {
+    int64_t whole = kJournalFileBytesMin;
+    for (const JournalFileFound& file : files_) whole = std::max(whole, file.bytes);
+    return static_cast<size_t>(
+        std::count_if(files_.begin(), files_.end(), [&](const JournalFileFound& file) {
+          return file.header_lost && file.bytes == whole && !IsLive(file);
+        }));
+  }
+  SeqRange FramesOf(uint32_t number) const {
+    uint64_t first = std::max(tail_seq_, uint64_t{1});
+    for (const auto& [seq, frame] : frames_) {
+      if (frame.header.file_number < number) first = std::max(first, seq + 1);
+    }
+    const auto next = frames_.lower_bound(first);
+    return {first, next == frames_.end() ? UINT64_MAX : next->first - 1};
+  }
+
+  const std::vector<JournalFileFound>& files_;
+  const std::map<uint64_t, FoundFrame>& frames_;
+  const JournalScanOptions& options_;
+  uint32_t tail_named_;  // 0: none
+  uint32_t tail_file_;
+  uint64_t tail_seq_;
+};
 
 }  // namespace
 
@@ -157,6 +252,7 @@ task::Task<absl::StatusOr<std::vector<JournalFileFound>>> ListJournalFiles(io::B
     co_await io::CloseFile(io, fd);
     if (!info.ok()) co_return info.status();
     file.bytes = info->size_bytes;
+    file.header_lost = true;
     if (done == static_cast<int64_t>(block.size())) {
       const auto header = DecodeJournalFileHeader(block);
       if (absl::IsFailedPrecondition(header.status())) {
@@ -172,8 +268,11 @@ task::Task<absl::StatusOr<std::vector<JournalFileFound>>> ListJournalFiles(io::B
         file.run = header->run;
         file.core = header->core;
         file.number = header->file_number;
+        file.header_lost = false;
+        file.cut_short = file.bytes < static_cast<int64_t>(header->file_bytes);
       }
     }
+    if (file.header_lost) RT_CO_RETURN_IF_ERROR(co_await IdentifyByFrames(io, dir_id, &file));
     files.push_back(std::move(file));
   }
   co_return files;
@@ -187,11 +286,9 @@ task::Task<absl::StatusOr<JournalScan>> ScanJournal(io::Backend& io, JournalScan
   std::vector<FoundFrame> found;
   for (uint32_t i = 0; i < files.size(); ++i) {
     const JournalFileFound& file = files[i];
-    const bool readable = file.run != 0;
-    if (readable && (file.run != options.run || file.core != options.core) && !kMutantIgnoreRun) {
-      continue;
-    }
-    if (readable && file.number < tail_file) continue;
+    if (file.run == 0) continue;
+    if ((file.run != options.run || file.core != options.core) && !kMutantIgnoreRun) continue;
+    if (file.number < tail_file) continue;
     RT_CO_RETURN_IF_ERROR(co_await FindFrames(io, options, file, i, &found));
   }
   std::map<uint64_t, FoundFrame> frames;
@@ -201,7 +298,7 @@ task::Task<absl::StatusOr<JournalScan>> ScanJournal(io::Backend& io, JournalScan
     scan.proven_seq = std::max(scan.proven_seq, frame.header.durable_seq);
     frames.emplace(frame.header.seq, std::move(frame));
   }
-  LoseMissingFiles(files, options.run, options.core, tail_file, tail_seq, frames, &scan);
+  scan.lost = MissingFiles(files, frames, options, tail_file, tail_seq).Lost();
   uint64_t expected = std::max<uint64_t>(tail_seq, 1);
   bool cut = false;
   for (auto& [seq, frame] : frames) {
@@ -228,11 +325,14 @@ task::Task<absl::StatusOr<JournalScan>> ScanJournal(io::Backend& io, JournalScan
 task::Task<absl::StatusOr<std::vector<ScannedEntry>>> ScanHeldFile(io::Backend& io,
                                                                    JournalScanOptions options,
                                                                    JournalFileFound file,
-                                                                   uint32_t index) {
+                                                                   uint32_t index, bool* gaps) {
   std::vector<FoundFrame> found;
   RT_CO_RETURN_IF_ERROR(co_await FindFrames(io, options, std::move(file), index, &found));
   std::vector<ScannedEntry> entries;
+  uint64_t expected = found.empty() ? 0 : found.front().header.seq;
   for (FoundFrame& frame : found) {
+    *gaps = *gaps || frame.header.seq != expected;
+    expected = frame.header.seq + 1;
     std::move(frame.entries.begin(), frame.entries.end(), std::back_inserter(entries));
   }
   co_return entries;

@@ -26,9 +26,13 @@ struct JournalScanOptions {
 struct JournalFileFound {
   std::string path;
   int64_t bytes = 0;
-  uint32_t run = 0;  // 0: its header cannot be read
+  uint32_t run = 0;  // 0: neither its header nor a frame says
   uint32_t core = 0;
   uint32_t number = 0;
+  // Its header cannot be read; its newest frames name it. They may be of the lap before: a file
+  // that was made ready has none yet.
+  bool header_lost = false;
+  bool cut_short = false;  // it has less bytes than its header says
 };
 // FailedPrecondition names a file that is of another data directory or a later version.
 task::Task<absl::StatusOr<std::vector<JournalFileFound>>> ListJournalFiles(io::Backend& io,
@@ -70,10 +74,11 @@ task::Task<absl::StatusOr<JournalScan>> ScanJournal(io::Backend& io, JournalScan
                                                     uint32_t tail_file, uint64_t tail_seq,
                                                     uint64_t synced_seq);
 
-// All entries with whole headers in one file, for held files.
+// All entries with whole headers in one file, for held files. `gaps`: frames between others are
+// lost.
 task::Task<absl::StatusOr<std::vector<ScannedEntry>>> ScanHeldFile(io::Backend& io,
                                                                    JournalScanOptions options,
                                                                    JournalFileFound file,
-                                                                   uint32_t index);
+                                                                   uint32_t index, bool* gaps);
 
 }  // namespace ringtail::log

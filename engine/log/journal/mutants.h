@@ -30,6 +30,8 @@ RT_JOURNAL_MUTANT(kMutantTailFromOnePartition, "tail_from_one_partition");
 RT_JOURNAL_MUTANT(kMutantFramesAfterTear, "frames_after_tear");
 RT_JOURNAL_MUTANT(kMutantKeepTail, "keep_tail");
 RT_JOURNAL_MUTANT(kMutantKeyByName, "key_by_name");
+RT_JOURNAL_MUTANT(kMutantNoSuspects, "no_suspects");
+RT_JOURNAL_MUTANT(kMutantSuspectsForgotten, "suspects_forgotten");
 RT_JOURNAL_MUTANT(kMutantCutBeforeTruncate, "cut_before_truncate");
 
 #undef RT_JOURNAL_MUTANT

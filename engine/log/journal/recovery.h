@@ -51,6 +51,9 @@ struct RecoveredPartition {
   uint64_t log_start = 0;
   uint32_t leader_epoch = 0;
   bool page_cache = false;
+  // A sync of it has failed: what the page cache has from `end` on may not be on the device, though
+  // it counts as clean, and must be written again before it is vouched for.
+  bool write_again = false;
   int64_t bytes_cut = 0;        // behind the proven end: never acknowledged
   int64_t bytes_applied = 0;    // written again from the journal
   uint32_t entries_healed = 0;  // the frame was damaged, the segment had the bytes
@@ -67,8 +70,8 @@ struct RecoveryProgress {
 struct RecoveryOptions {
   std::string data_dir;
   uint32_t cores = 1;  // today's
-  // A journal that is missing, or of another directory, does not refuse the start: partitions that
-  // may have been in it become suspects.
+  // Journals that are missing, some or all, do not refuse the start: partitions that may have been
+  // in them become suspects.
   bool accept_journal_loss = false;
   // Which of today's cores leads it; nullopt: the catalog has no such partition (any more), so that
   // it counts as dropped where it has no directory. Not set: core 0 leads all.

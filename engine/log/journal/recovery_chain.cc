@@ -40,8 +40,11 @@ class Follower {
     chain_.page_cache = (record.flags & kRecordPageCache) != 0;
     chain_.log_start = record.log_start;
     chain_.leader_epoch = record.leader_epoch;
+    last_seq_ = record.sync_seq;
     StartAt({record.offset, record.segment_base, record.position});
   }
+  // Of a partition without a record: where the TRIMs among its entries lead to.
+  void set_trimmed_to(uint64_t offset) { trimmed_to_ = offset; }
   task::Task<void> Take(const ScannedEntry* each);
   Chain Finish(uint64_t last_seq, uint64_t synced_seq);
 
@@ -49,7 +52,9 @@ class Follower {
   void StartAt(const LogEnd& end);
   void MoveTo(const LogEnd& end);
   task::Task<void> Append(const ScannedEntry* each);
-  void Truncate(const EntryHeader& entry);
+  task::Task<void> Truncate(const ScannedEntry* each);
+  task::Task<void> BeginWithoutRecord(uint64_t seq, const LogEnd& place);
+  task::Task<void> Bridge(const LogEnd& place, bool lost);
   void Refuse(std::string reason);
   bool LostBefore(uint64_t seq) const {
     return std::any_of(lost_.begin(), lost_.end(), [&](const SeqRange& range) {
@@ -61,6 +66,7 @@ class Follower {
   const std::vector<SeqRange>& lost_;
   Chain chain_;
   uint64_t last_seq_ = 0;
+  uint64_t trimmed_to_ = 0;
 };
 
 // What was known before is void: all below is in its place, and synced.
@@ -82,10 +88,37 @@ void Follower::Refuse(std::string reason) {
   chain_.reason = std::move(reason);
 }
 
+// From the chain's end to where it goes on there is a gap: healed if the segments fill it.
+task::Task<void> Follower::Bridge(const LogEnd& place, bool lost) {
+  if (lost && co_await evidence_.Connects(chain_.end, place, &chain_.lengths)) {
+    ++chain_.healed;
+    co_return;
+  }
+  Refuse(absl::StrCat("the journal leads to ", Text(chain_.end), " and goes on at ", Text(place),
+                      lost ? ": a damaged frame had what lies between, and the segments do "
+                             "not have it"
+                           : ", without what lies between"));
+}
+
+// It was empty before its first entry, at any offset, unless a frame is lost that may have had
+// more: then all from offset 0 on must be in the segments, or below the log's start.
+task::Task<void> Follower::BeginWithoutRecord(uint64_t seq, const LogEnd& place) {
+  const bool empty_before = place.offset == 0 && place.position == 0;
+  if (!LostBefore(seq) || empty_before || trimmed_to_ >= place.offset) {
+    StartAt(place);
+    if (place.position == 0) chain_.log_start = std::max(chain_.log_start, place.segment_base);
+    co_return;
+  }
+  StartAt({});
+  co_await Bridge(place, true);
+  if (!chain_.refused) MoveTo(place);
+}
+
 task::Task<void> Follower::Append(const ScannedEntry* each) {
   const EntryHeader& entry = each->entry;
   const LogEnd place = PlaceOf(entry);
-  if (!chain_.has_end) StartAt(place);
+  if (!chain_.has_end) co_await BeginWithoutRecord(each->seq, place);
+  if (chain_.refused) co_return;
   const LogEnd& end = chain_.end;
   const bool continues =
       entry.base_offset >= end.offset &&
@@ -97,16 +130,8 @@ task::Task<void> Follower::Append(const ScannedEntry* each) {
   // between.
   const bool lost = LostBefore(each->seq);
   const bool leaps = entry.segment_base != end.segment_base && entry.segment_base != end.offset;
-  if (!continues || (lost && leaps)) {
-    if (!lost || !co_await evidence_.Connects(end, place, &chain_.lengths)) {
-      Refuse(absl::StrCat("the journal leads to ", Text(end), " and goes on at ", Text(place),
-                          lost ? ": a damaged frame had what lies between, and the segments do "
-                                 "not have it"
-                               : ", without what lies between"));
-      co_return;
-    }
-    ++chain_.healed;
-  }
+  if (!continues || (lost && leaps)) co_await Bridge(place, lost);
+  if (chain_.refused) co_return;
   if (!each->whole) {
     if (!co_await evidence_.Holds(entry)) {
       Refuse(absl::StrCat("the entry for ", Text(place),
@@ -119,17 +144,23 @@ task::Task<void> Follower::Append(const ScannedEntry* each) {
   MoveTo(EndOf(entry));
 }
 
-void Follower::Truncate(const EntryHeader& entry) {
+task::Task<void> Follower::Truncate(const ScannedEntry* each) {
+  const EntryHeader& entry = each->entry;
   const LogEnd end = {entry.end_offset, entry.segment_base, entry.position};
   if ((entry.flags & kTruncateStartFresh) != 0) {
     StartAt(end);
     chain_.log_start = end.offset;
-    return;
+    co_return;
   }
-  if (!chain_.has_end) StartAt(end);
+  if (!chain_.has_end) co_await BeginWithoutRecord(each->seq, end);
+  // What a page_cache log appended since is in no entry.
+  if (!chain_.refused && !chain_.page_cache && end.offset > chain_.end.offset) {
+    co_await Bridge(end, LostBefore(each->seq));
+  }
+  if (chain_.refused) co_return;
   if (Below(end, chain_.lowest)) chain_.lowest = end;
   std::erase_if(chain_.writes,
-                [&](const ScannedEntry* each) { return !Below(PlaceOf(each->entry), end); });
+                [&](const ScannedEntry* write) { return !Below(PlaceOf(write->entry), end); });
   chain_.lengths.erase(chain_.lengths.upper_bound(end.segment_base), chain_.lengths.end());
   MoveTo(end);
 }
@@ -151,15 +182,14 @@ task::Task<void> Follower::Take(const ScannedEntry* each) {
       chain_.leader_epoch = std::max(chain_.leader_epoch, entry.leader_epoch);
       break;
     case EntryType::kTruncate:
-      Truncate(entry);
+      co_await Truncate(each);
       chain_.ends_cut = true;
       break;
     case EntryType::kTrim:
       chain_.log_start = std::max(chain_.log_start, entry.base_offset);
       break;
     case EntryType::kDrop:
-      chain_.dropped = true;
-      break;
+      break;  // FollowChain has seen it
     case EntryType::kEpoch:
       chain_.leader_epoch = std::max(chain_.leader_epoch, entry.leader_epoch);
       break;
@@ -170,8 +200,10 @@ task::Task<void> Follower::Take(const ScannedEntry* each) {
 // A frame that is lost behind the last entry may have had more.
 Chain Follower::Finish(uint64_t last_seq, uint64_t synced_seq) {
   for (const SeqRange& range : lost_) {
-    if (chain_.refused || chain_.dropped || range.last <= std::max(last_seq, synced_seq)) continue;
+    chain_.lossy = chain_.lossy || range.last > synced_seq;
+    if (range.last <= std::max(last_seq, synced_seq)) continue;
     chain_.suspect = true;
+    if (chain_.refused) continue;
     chain_.reason =
         absl::StrCat("frames ", range.first, " to ",
                      range.last == UINT64_MAX ? std::string("the end") : absl::StrCat(range.last),
@@ -189,8 +221,9 @@ task::Task<absl::StatusOr<Chain>> FollowChain(std::optional<CheckpointRecord> re
   Follower follower(evidence, lost);
   if (record.has_value()) follower.Begin(*record);
   // Before an IN_PLACE nothing is missing that counts: what the entries before it cannot connect
-  // is void.
+  // is void. So is all before a DROP, whatever is lost.
   auto last_in_place = entries.end();
+  uint64_t trimmed_to = 0;
   for (auto each = entries.begin(); each != entries.end(); ++each) {
     if ((*each)->entry.type == 0 || (*each)->entry.type > kEntryTypeMax) {
       co_return absl::UnimplementedError(
@@ -198,10 +231,17 @@ task::Task<absl::StatusOr<Chain>> FollowChain(std::optional<CheckpointRecord> re
                        ", which this version does not know; start the version that wrote it"));
     }
     const EntryType type = TypeOf(**each);
+    if (type == EntryType::kDrop) {
+      Chain gone;
+      gone.dropped = true;
+      co_return gone;
+    }
     const bool fresh =
         type == EntryType::kTruncate && ((*each)->entry.flags & kTruncateStartFresh) != 0;
     if (type == EntryType::kInPlace || fresh) last_in_place = each;
+    if (type == EntryType::kTrim) trimmed_to = std::max(trimmed_to, (*each)->entry.base_offset);
   }
+  follower.set_trimmed_to(trimmed_to);
   for (auto each = entries.begin(); each != entries.end(); ++each) {
     const EntryType type = TypeOf(**each);
     const bool moves = type == EntryType::kAppend || type == EntryType::kTruncate;

@@ -43,8 +43,9 @@ struct Chain {
   std::map<uint64_t, uint32_t> lengths;     // of segments from `lowest` on, by base
   uint32_t healed = 0;
   bool refused = false;
-  bool suspect = false;
-  std::string reason;  // of the two
+  bool suspect = false;  // of a refused one, too: what came behind is known to nobody
+  bool lossy = false;    // frames are lost that may have had entries of it
+  std::string reason;    // of refused, else of suspect
 };
 
 // `entries`: of this partition, by seq, all above record->sync_seq. `lost`: frames of that journal.

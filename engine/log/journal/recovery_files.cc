@@ -37,6 +37,17 @@ bool SegmentFiles::Reaches(const LogEnd& place, uint64_t log_start) const {
   return found->second >= int64_t{place.position};
 }
 
+bool SegmentFiles::BeginsBy(uint64_t log_start, const LogEnd& end) const {
+  if (end.offset <= log_start) return true;
+  return !sizes_.empty() && sizes_.begin()->first <= log_start;
+}
+
+std::string SegmentFiles::WhatIsMissing(uint64_t log_start) const {
+  return absl::StrCat("the segments from its start, offset ", log_start, ", to ",
+                      sizes_.empty() ? std::string("its end") : PathOf(sizes_.begin()->first),
+                      " are missing");
+}
+
 task::Task<absl::StatusOr<int>> SegmentFiles::Open(uint64_t base, int flags) {
   return io::OpenFile(io_, PathOf(base), flags);
 }

@@ -22,6 +22,9 @@ class SegmentFiles : public SegmentEvidence {
   const std::map<uint64_t, int64_t>& sizes() const { return sizes_; }  // by base
   // Whether all up to `place` is there, or was removed as it lies below the log's start.
   bool Reaches(const LogEnd& place, uint64_t log_start) const;
+  // Whether a log that ends at `end` has its first file: the one with log_start, or one before.
+  bool BeginsBy(uint64_t log_start, const LogEnd& end) const;
+  std::string WhatIsMissing(uint64_t log_start) const;
   std::string PathOf(uint64_t base) const;
 
   task::Task<bool> Holds(const EntryHeader& entry) override;

@@ -72,6 +72,8 @@ void TakeRecord(const CheckpointRecord& record, RecoveredPartition* partition) {
   partition->page_cache = (record.flags & kRecordPageCache) != 0;
 }
 
+constexpr LogEnd kUnknownEnd = {kRecordEndUnknown, kRecordEndUnknown, INT32_MAX};
+
 // Segments of the chain that lie wholly below the log's start are gone, or about to go. False: one
 // is gone that holds more.
 bool ForgetTrimmed(const SegmentFiles& files, Chain* chain) {
@@ -97,9 +99,21 @@ bool ForgetTrimmed(const SegmentFiles& files, Chain* chain) {
   return true;
 }
 
+// Where frames are lost, segments that are gone without a word were below a TRIM.
+void NoteLostTrim(const SegmentFiles& files, Chain* chain) {
+  if (!chain->lossy || files.sizes().empty()) return;
+  const uint64_t first = files.sizes().begin()->first;
+  const bool has_below =
+      std::any_of(chain->writes.begin(), chain->writes.end(),
+                  [first](const ScannedEntry* each) { return each->entry.segment_base < first; });
+  if (!has_below && first <= chain->end.offset)
+    chain->log_start = std::max(chain->log_start, first);
+}
+
 }  // namespace
 
-// Its files are left as they are behind the end, its entries are kept: somebody must decide.
+// Its files are left as they are behind the end, its entries are kept: restored files may settle it
+// at the next start, or somebody must decide.
 void RecoveryRun::Refuse(const OldJournal* journal, JournalKey key, PartitionVerdict verdict,
                          std::string reason, uint64_t good_seq, Outcome* outcome) {
   RecoveredPartition& partition = outcome->partition;
@@ -108,6 +122,7 @@ void RecoveryRun::Refuse(const OldJournal* journal, JournalKey key, PartitionVer
   partition.reason = std::move(reason);
   CheckpointRecord record = RecordOf(key, partition);
   record.flags |= kRecordRefused;
+  if (verdict == PartitionVerdict::kSuspect) record.flags |= kRecordSuspect;
   record.sync_seq = good_seq;
   outcome->record = record;
   if (journal == nullptr) return;
@@ -116,8 +131,40 @@ void RecoveryRun::Refuse(const OldJournal* journal, JournalKey key, PartitionVer
   for (const ScannedEntry* each : entries->second) {
     if (each->seq <= good_seq) continue;
     const JournalFileFound& file = journal->scan.files[each->file];
-    if (file.number != 0) outcome->held.insert({file.run, file.core, file.number, 0});
+    outcome->held.insert({file.run, file.core, file.number, 0});
   }
+}
+
+// As a failed sync at run time: its record and all its entries are kept as they are, and the next
+// start tries again.
+void RecoveryRun::Keep(const OldJournal* journal, JournalKey key, std::string reason,
+                       Outcome* outcome) {
+  std::optional<CheckpointRecord> record;
+  if (journal != nullptr) {
+    const auto found = journal->records.find(key);
+    if (found != journal->records.end()) record = found->second;
+  }
+  if (record.has_value()) TakeRecord(*record, &outcome->partition);
+  Refuse(journal, key, PartitionVerdict::kRefused, std::move(reason),
+         record.has_value() ? record->sync_seq : 0, outcome);
+  uint32_t& flags = outcome->record->flags;
+  if (record.has_value() && (record->flags & kRecordRefused) != 0) {
+    flags |= record->flags;
+    return;
+  }
+  flags |= kRecordPoisoned;
+  if (!record.has_value()) flags &= ~kRecordPageCache;  // every log begins without
+  const bool lost =
+      journal != nullptr &&
+      std::any_of(journal->scan.lost.begin(), journal->scan.lost.end(),
+                  [&](const SeqRange& range) { return range.last > outcome->record->sync_seq; });
+  if (lost) flags |= kRecordSuspect;
+}
+
+std::string RecoveryRun::NoDirectory() const {
+  if (unreadable_.empty()) return "its directory is missing";
+  return absl::StrCat("its directory is missing, or is one of those whose ", kPartitionMetadataFile,
+                      " cannot be read: ", unreadable_);
 }
 
 task::Task<void> RecoveryRun::RemoveDropped(io::Backend& io, JournalKey key, Outcome* outcome) {
@@ -142,57 +189,47 @@ task::Task<void> RecoveryRun::Recover(io::Backend& io, JournalKey key,
   RecoveredPartition& partition = outcome->partition;
   if (found != directories_.end()) partition.directory = found->second.front();
   if (options_.progress != nullptr) ++options_.progress->partitions_done;
-  const auto record = journal == nullptr ? std::map<JournalKey, CheckpointRecord>::iterator()
-                                         : journal->records.find(key);
-  const bool recorded = journal != nullptr && record != journal->records.end();
   // For as long as somebody has to decide which is right, its record and its entries are kept.
-  const auto keep = [&](std::string reason) {
-    if (recorded) TakeRecord(record->second, &partition);
-    Refuse(journal, key, PartitionVerdict::kRefused, std::move(reason),
-           recorded ? record->second.sync_seq : 0, outcome);
-    if (recorded && (record->second.flags & kRecordRefused) != 0) return;
-    outcome->record->flags = (outcome->record->flags & ~kRecordRefused) | kRecordPoisoned;
-  };
   if (found != directories_.end() && found->second.size() > 1) {
-    keep(absl::StrCat(found->second[0], " and ", found->second[1],
-                      " are of the same topic id; move away the one that is a copy"));
+    Keep(journal, key,
+         absl::StrCat(found->second[0], " and ", found->second[1],
+                      " are of the same topic id; move away the one that is a copy"),
+         outcome);
     co_return;
   }
   if (journals.size() > 1) {
-    keep(absl::StrCat("it is in the journals of cores ", journals[0]->core, " and ",
-                      journals[1]->core, ", and neither has released it"));
+    Keep(journal, key,
+         absl::StrCat("it is in the journals of cores ", journals[0]->core, " and ",
+                      journals[1]->core, ", and neither has released it"),
+         outcome);
     co_return;
-  }
-  SegmentFiles files(io, partition.directory);
-  if (found != directories_.end()) {
-    outcome->status = files.List();
-    if (!outcome->status.ok()) co_return;
   }
   if (!listed && found == directories_.end()) {
     outcome->gone = true;  // deleted, and its name is gone, too
     co_return;
   }
-  if (recorded && (record->second.flags & kRecordRefused) != 0) {
-    TakeRecord(record->second, &partition);
-    Refuse(journal, key, PartitionVerdict::kRefused,
-           "it was closed in an earlier run and has not been accepted since",
-           record->second.sync_seq, outcome);
-    co_return;
+  SegmentFiles files(io, partition.directory);
+  if (found != directories_.end()) {
+    const absl::Status read = files.List();
+    if (!read.ok()) {
+      Keep(journal, key, absl::StrCat("its files cannot be listed: ", read.message()), outcome);
+      co_return;
+    }
   }
   if (journal == nullptr) {
     // Nothing was ever journaled of it, or a journal is lost that may have had something.
-    if (!AnyLost()) co_return;
-    partition.proven = false;
+    if (!AnyLost() || kMutantNoSuspects) co_return;
+    partition.end = kUnknownEnd;
     Refuse(nullptr, key, PartitionVerdict::kSuspect,
            "what it had may have been in a journal, or in frames of one, that are lost", 0,
            outcome);
-    outcome->partition.end = {INT64_MAX, INT64_MAX, INT32_MAX};
-    outcome->record.reset();
     co_return;
   }
-  outcome->status = clean_ && recorded && (record->second.flags & kRecordPoisoned) == 0
-                        ? co_await RecoverClean(record->second, &files, outcome)
-                        : co_await RecoverChain(io, key, journal, &files, outcome);
+  const auto record = journal->records.find(key);
+  constexpr uint32_t kClosed = kRecordPoisoned | kRecordRefused;
+  const bool whole = record != journal->records.end() && (record->second.flags & kClosed) == 0;
+  outcome->status = clean_ && whole ? co_await RecoverClean(record->second, &files, outcome)
+                                    : co_await RecoverChain(io, key, journal, &files, outcome);
 }
 
 // All was synced, and nothing was written since, unless somebody else did.
@@ -201,10 +238,13 @@ task::Task<absl::Status> RecoveryRun::RecoverClean(const CheckpointRecord& recor
   const JournalKey key(record.topic_id, record.partition);
   RecoveredPartition& partition = outcome->partition;
   TakeRecord(record, &partition);
-  if (partition.directory.empty() || !files->Reaches(partition.end, partition.log_start)) {
+  const bool begins = files->BeginsBy(partition.log_start, partition.end);
+  if (partition.directory.empty() || !begins ||
+      !files->Reaches(partition.end, partition.log_start)) {
     Refuse(nullptr, key, PartitionVerdict::kRefused,
-           partition.directory.empty()
-               ? std::string("its directory is missing")
+           partition.directory.empty() ? NoDirectory()
+           : !begins
+               ? files->WhatIsMissing(partition.log_start)
                : absl::StrCat(files->PathOf(partition.end.segment_base), " is shorter than the ",
                               partition.end.position, " bytes that it had when the broker stopped"),
            record.sync_seq, outcome);
@@ -216,10 +256,11 @@ task::Task<absl::Status> RecoveryRun::RecoverClean(const CheckpointRecord& recor
   // Behind it there may be a segment that was begun and got nothing.
   auto last = sizes.rbegin();
   if (last != sizes.rend() && last->second == 0 && last->first == partition.end.offset) ++last;
-  const bool as_left = last == sizes.rend() || (last->first == partition.end.segment_base &&
-                                                last->second == int64_t{partition.end.position});
-  partition.proven = as_left;
-  if (!as_left) {
+  // Where the one that R names got nothing, the one before ends the log: a scan tells where.
+  const bool here = last != sizes.rend() && last->first == partition.end.segment_base;
+  partition.proven =
+      last == sizes.rend() || (here && last->second == int64_t{partition.end.position});
+  if (!partition.proven && (here || last->first > partition.end.segment_base)) {
     RT_LOG(kWarn, "{}: longer than the broker left it: another program has appended to it",
            partition.directory);
   }
@@ -227,72 +268,131 @@ task::Task<absl::Status> RecoveryRun::RecoverClean(const CheckpointRecord& recor
   co_return absl::OkStatus();
 }
 
+// What was closed in an earlier run is looked at again: frames between its entries may have been
+// lost then, so that what the segments have must fill the gaps.
+task::Task<absl::StatusOr<Chain>> RecoveryRun::Follow(JournalKey key, OldJournal* journal,
+                                                      SegmentFiles* files) {
+  std::optional<CheckpointRecord> start;
+  const auto record = journal->records.find(key);
+  if (record != journal->records.end()) start = record->second;
+  std::vector<const ScannedEntry*> entries;
+  const auto found = journal->entries.find(key);
+  if (found != journal->entries.end()) entries = found->second;
+  if (!start.has_value() || (start->flags & kRecordRefused) == 0) {
+    co_return co_await FollowChain(start, std::move(entries), journal->scan.lost, *files);
+  }
+  std::vector<SeqRange> between;
+  if (!entries.empty()) between.push_back({start->sync_seq, entries.back()->seq});
+  const bool suspect = (start->flags & kRecordSuspect) != 0 && !kMutantSuspectsForgotten;
+  RT_CO_ASSIGN_OR_RETURN(Chain chain,
+                         co_await FollowChain(start, std::move(entries), between, *files));
+  chain.lossy = false;
+  if (chain.dropped || (!suspect && journal->held_lost.empty())) co_return chain;
+  if (!chain.refused) {
+    chain.reason = suspect ? "it was closed in an earlier run, as a lost part of a journal may "
+                             "have had records of it, and has not been accepted since"
+                           : absl::StrCat(
+                                 "it was closed in an earlier run, and what was kept "
+                                 "for it is lost: ",
+                                 journal->held_lost);
+  }
+  chain.suspect = true;
+  co_return chain;
+}
+
+// Whether the files have all that the chain builds on.
+bool RecoveryRun::IsThere(JournalKey key, OldJournal* journal, const SegmentFiles& files,
+                          Chain* chain, Outcome* outcome) {
+  const bool written =
+      std::any_of(chain->writes.begin(), chain->writes.end(), [&](const ScannedEntry* each) {
+        return each->entry.position == 0 && each->entry.segment_base <= chain->log_start;
+      });
+  std::string missing;
+  if (!written && !files.BeginsBy(chain->log_start, chain->end)) {
+    missing = files.WhatIsMissing(chain->log_start);
+  }
+  if (missing.empty() && files.Reaches(chain->lowest, chain->log_start) &&
+      ForgetTrimmed(files, chain)) {
+    return true;
+  }
+  if (missing.empty()) {
+    missing = absl::StrCat(files.PathOf(chain->lowest.segment_base), " is shorter than the ",
+                           chain->lowest.position, " bytes that were synced");
+  }
+  const auto record = journal->records.find(key);
+  outcome->partition.end = chain->start;
+  Refuse(journal, key, PartitionVerdict::kRefused, std::move(missing),
+         record == journal->records.end() ? 0 : record->second.sync_seq, outcome);
+  if (chain->suspect) outcome->record->flags |= kRecordSuspect;
+  return false;
+}
+
 task::Task<absl::Status> RecoveryRun::RecoverChain(io::Backend& io, JournalKey key,
                                                    OldJournal* journal, SegmentFiles* files,
                                                    Outcome* outcome) {
   RecoveredPartition& partition = outcome->partition;
-  const auto record = journal->records.find(key);
-  std::optional<CheckpointRecord> start;
-  if (record != journal->records.end()) start = record->second;
-  const auto entries = journal->entries.find(key);
-  RT_CO_ASSIGN_OR_RETURN(Chain chain, co_await FollowChain(start,
-                                                           entries == journal->entries.end()
-                                                               ? std::vector<const ScannedEntry*>()
-                                                               : entries->second,
-                                                           journal->scan.lost, *files));
+  RT_CO_ASSIGN_OR_RETURN(Chain chain, co_await Follow(key, journal, files));
   if (chain.dropped) {
     co_await RemoveDropped(io, key, outcome);
     co_return outcome->status;
   }
-  partition.end = chain.end;
+  const auto record = journal->records.find(key);
+  const uint32_t flags = record == journal->records.end() ? 0 : record->second.flags;
+  uint64_t good_seq = record == journal->records.end() ? 0 : record->second.sync_seq;
+  partition.end = chain.has_end ? chain.end : kUnknownEnd;
   partition.rebuild_from = std::min(chain.start.segment_base, chain.lowest.segment_base);
   partition.log_start = chain.log_start;
   partition.leader_epoch = chain.leader_epoch;
   partition.page_cache = chain.page_cache;
   partition.entries_healed = chain.healed;
-  uint64_t good_seq = start.has_value() ? start->sync_seq : 0;
   if (partition.directory.empty()) {
-    Refuse(journal, key, PartitionVerdict::kRefused, "its directory is missing", good_seq, outcome);
+    partition.end = chain.has_end ? chain.start : kUnknownEnd;
+    Refuse(journal, key, PartitionVerdict::kRefused, NoDirectory(), good_seq, outcome);
+    if (chain.suspect) outcome->record->flags |= kRecordSuspect;
     co_return absl::OkStatus();
   }
-  if (!chain.has_end) {
+  if (!chain.has_end || chain.end.offset == kRecordEndUnknown) {
     partition.proven = false;
     if (chain.suspect) {
       Refuse(journal, key, PartitionVerdict::kSuspect, chain.reason, good_seq, outcome);
+    } else if (chain.refused) {
+      Refuse(journal, key, PartitionVerdict::kRefused, chain.reason, good_seq, outcome);
+    } else if (chain.has_end) {
+      partition.end = {};  // closed once without an end, and settled since
     }
     co_return absl::OkStatus();
   }
-  if (!files->Reaches(chain.lowest, chain.log_start) || !ForgetTrimmed(*files, &chain)) {
-    partition.end = {chain.start.offset, chain.start.segment_base, chain.start.position};
-    Refuse(journal, key, PartitionVerdict::kRefused,
-           absl::StrCat(files->PathOf(chain.lowest.segment_base), " is shorter than the ",
-                        chain.lowest.position, " bytes that were synced"),
-           good_seq, outcome);
-    co_return absl::OkStatus();
-  }
+  NoteLostTrim(*files, &chain);
+  partition.log_start = chain.log_start;
+  if (!IsThere(key, journal, *files, &chain, outcome)) co_return absl::OkStatus();
   // Above what was synced a page_cache log is scanned: what it appended is in no journal.
   partition.end = chain.page_cache && chain.ends_cut ? chain.lowest : chain.end;
   if (!chain.writes.empty()) good_seq = std::max(good_seq, chain.writes.back()->seq);
   const absl::Status applied = co_await Apply(io, *journal, chain, files, outcome);
   if (!applied.ok()) {
-    // As a failed sync at run time: nothing more is written, the entries are kept for the next try.
-    Refuse(journal, key, PartitionVerdict::kRefused,
-           absl::StrCat("its files cannot be written: ", applied.message()),
-           start.has_value() ? start->sync_seq : 0, outcome);
-    outcome->record->flags =
-        kRecordPoisoned | (start.has_value() ? start->flags & kRecordPageCache : 0);
-    const LogEnd& from = chain.start;
-    outcome->record->offset = from.offset;
-    outcome->record->segment_base = from.segment_base;
-    outcome->record->position = from.position;
+    Keep(journal, key, absl::StrCat("its files cannot be written: ", applied.message()), outcome);
+    outcome->record->flags &= ~kRecordSuspect;
+    if (chain.suspect) outcome->record->flags |= kRecordSuspect;
+    partition.end = chain.end;
+    if (record == journal->records.end()) {
+      outcome->record->offset = chain.start.offset;
+      outcome->record->segment_base = chain.start.segment_base;
+      outcome->record->position = chain.start.position;
+    }
     co_return absl::OkStatus();
   }
   if (chain.refused || chain.suspect) {
     Refuse(journal, key, chain.refused ? PartitionVerdict::kRefused : PartitionVerdict::kSuspect,
            chain.reason, good_seq, outcome);
+    if (chain.suspect) outcome->record->flags |= kRecordSuspect;
     co_return absl::OkStatus();
   }
+  if ((flags & kRecordRefused) != 0) {
+    RT_LOG(kInfo, "{}: was closed in an earlier run; its files have all again that they had",
+           partition.directory);
+  }
   partition.proven = !chain.page_cache;
+  partition.write_again = chain.page_cache && (flags & kRecordPoisoned) != 0;
   outcome->record = RecordOf(key, partition);
   co_return absl::OkStatus();
 }

@@ -22,6 +22,8 @@ class RecoveryRun {
       : io_(io), options_(options), manifest_(manifest) {}
 
   task::Task<absl::StatusOr<RecoveryResult>> Run();
+  // All journals are given up, and with them the MANIFEST: every partition is a suspect.
+  task::Task<absl::StatusOr<RecoveryResult>> RunWithoutJournals();
 
  private:
   // The journal of one core of the old run.
@@ -32,6 +34,7 @@ class RecoveryRun {
     std::optional<uint32_t> slot;  // of the checkpoint
     Checkpoint checkpoint;
     JournalScan scan;
+    std::string held_lost;  // what of the held files is lost; empty: they are whole
     std::map<JournalKey, CheckpointRecord> records;
     std::map<JournalKey, std::vector<const ScannedEntry*>> entries;
     absl::Status status;
@@ -46,22 +49,25 @@ class RecoveryRun {
   };
 
   // recovery.cc
+  task::Task<absl::StatusOr<RecoveryResult>> RecoverAll();
+  // recovery_load.cc
   task::Task<absl::Status> FindDirectories();
   task::Task<void> CheckOwners(const std::vector<std::string>* names, size_t first,
-                               absl::Status* status, task::Latch* latch);
+                               task::Latch* latch);
   task::Task<absl::Status> LoadJournals();
   task::Task<void> LoadJournal(io::Backend& io, OldJournal* journal);
   task::Task<absl::Status> LoadCheckpoint(io::Backend& io, OldJournal* journal);
   task::Task<absl::Status> LoadHeld(io::Backend& io, OldJournal* journal);
   void Sort(OldJournal* journal);
   std::map<JournalKey, std::vector<OldJournal*>> Owners();
+  bool AnyLost() const;
+  // recovery.cc
   using Work = std::function<task::Task<void>(io::Backend& io, size_t i)>;
   task::Task<void> ForEachOnCores(size_t count, Work work);
   task::Task<void> WorkShare(const Work* work, size_t first, size_t step, size_t count,
                              task::Latch* latch);
   static task::Task<void> WorkThrough(const Work* work, io::Backend* io, size_t first, size_t step,
                                       size_t count);
-  bool AnyLost() const;
 
   // recovery_partition.cc
   task::Task<void> Recover(io::Backend& io, JournalKey key, std::vector<OldJournal*> journals,
@@ -70,11 +76,17 @@ class RecoveryRun {
                                         SegmentFiles* files, Outcome* outcome);
   task::Task<absl::Status> RecoverClean(const CheckpointRecord& record, SegmentFiles* files,
                                         Outcome* outcome);
+  task::Task<absl::StatusOr<Chain>> Follow(JournalKey key, OldJournal* journal,
+                                           SegmentFiles* files);
+  bool IsThere(JournalKey key, OldJournal* journal, const SegmentFiles& files, Chain* chain,
+               Outcome* outcome);
   task::Task<absl::Status> Apply(io::Backend& io, const OldJournal& journal, const Chain& chain,
                                  SegmentFiles* files, Outcome* outcome);
   task::Task<absl::Status> CutBehind(LogEnd end, SegmentFiles* files, std::set<uint64_t>* touched);
   void Refuse(const OldJournal* journal, JournalKey key, PartitionVerdict verdict,
               std::string reason, uint64_t good_seq, Outcome* outcome);
+  void Keep(const OldJournal* journal, JournalKey key, std::string reason, Outcome* outcome);
+  std::string NoDirectory() const;
   task::Task<void> RemoveDropped(io::Backend& io, JournalKey key, Outcome* outcome);
 
   // recovery_switch.cc
@@ -88,12 +100,18 @@ class RecoveryRun {
   RecoveryOptions& options_;
   Manifest manifest_;
   bool clean_ = false;
+  bool all_lost_ = false;
   std::map<JournalKey, std::vector<std::string>> directories_;
+  std::string unreadable_;  // directories of which it is not known whose they are
   std::vector<std::unique_ptr<OldJournal>> journals_;
   std::vector<JournalFileFound> all_files_;  // of all core directories
   std::map<JournalKey, Outcome> outcomes_;
   RecoveryResult result_;
 };
+
+// A first start, or one without a MANIFEST (recovery_fresh.cc).
+task::Task<absl::StatusOr<RecoveryResult>> StartWithoutManifest(io::Backend& io,
+                                                                RecoveryOptions& options);
 
 // The slots of a core's directory: which one a new run writes first.
 struct NextSlot {

@@ -161,7 +161,9 @@ TEST_F(JournalTest, SealAfterAPauseThenSilence) {
   EXPECT_EQ(journal_->metrics().seals, 1u);
   const auto frames = FindFrames(world_->disk(), options_);
   ASSERT_EQ(frames.size(), 2u);
-  EXPECT_EQ(frames.at(2).frame.header.flags, kFrameFlagSeal);
+  EXPECT_EQ(frames.at(2).frame.header.flags & kFrameFlagSeal, kFrameFlagSeal);
+  EXPECT_EQ(FilesReady(frames.at(1).frame.header), 1u);
+  EXPECT_EQ(FilesReady(frames.at(2).frame.header), 1u);
   EXPECT_EQ(frames.at(2).frame.header.durable_seq, 1u);
   EXPECT_EQ(node_->scheduler().next_deadline(), base::kNever);
   EXPECT_EQ(node_->scheduler().root_count(), 0u);

@@ -265,6 +265,8 @@ class Life {
       EXPECT_TRUE(started->ok()) << started->ToString();
       if (!started->ok()) return 0;
       CheckAll();
+      if (stopped_clean_) CheckAsLeft();
+      stopped_clean_ = false;
       if (testing::Test::HasFatalFailure()) return 0;
       const auto ran = machine_.TryRun(script.Run(stack_.get()));
       *paused = !ran.has_value();
@@ -309,6 +311,14 @@ class Life {
       if (testing::Test::HasFatalFailure()) return;
     }
   }
+  // After a clean stop every log ends where the broker left it.
+  void CheckAsLeft() {
+    EXPECT_EQ(stack_->recovered().origin, RecoveryResult::Origin::kClean);
+    for (const auto& [key, partition] : stack_->recovered().partitions) {
+      // Else it is scanned: nothing is on record, or its last segment got nothing.
+      EXPECT_TRUE(partition.proven || partition.end.position == 0) << partition.directory;
+    }
+  }
   // A TRIM that was in a lost frame may be forgotten; retention trims again.
   void ForgiveTrims() {
     for (Known& each : known_) each.log_start = 0;
@@ -337,12 +347,14 @@ class Life {
     ASSERT_TRUE(stopped->ok()) << stopped->ToString();
     machine_.Kill();
     End(false);
+    stopped_clean_ = true;
   }
   SimMachine& machine() { return machine_; }
   std::vector<Known>& known() { return known_; }
 
  private:
   void End(bool power) {
+    stopped_clean_ = false;
     stack_.reset();
     machine_.Start();
     for (Known& each : known_) each.power = each.power || power;
@@ -351,6 +363,7 @@ class Life {
   std::vector<Known> known_;
   std::unique_ptr<Stack> stack_;
   uint64_t fired_ = 0;
+  bool stopped_clean_ = false;
 };
 
 inline sim::PowerCutPolicy PolicyOf(uint64_t n) {
@@ -366,6 +379,40 @@ inline uint64_t CountOperations(uint64_t seed, const StackOptions& options) {
   const uint64_t operations = life.RunUntil(std::nullopt, options, seed, kOperations, &paused);
   life.Kill();
   return operations;
+}
+
+// A run that ended without a stop, all of it on the medium: the last frame's seal, too.
+inline void RunAndCrash(Life& life, uint64_t seed, const StackOptions& options) {
+  bool paused = false;
+  life.RunUntil(std::nullopt, options, seed, kOperations, &paused);
+  if (testing::Test::HasFailure()) return;
+  life.machine().world().RunFor(base::kNanosPerSecond / 5);
+  life.machine().world().disk().SyncEverything();
+  life.Kill();
+  life.machine().world().disk().SyncEverything();
+}
+
+inline std::vector<std::string> FilesBelow(const sim::SimDisk& disk, const std::string& directory) {
+  std::vector<std::string> files;
+  std::vector<io::DirectoryEntry> entries;
+  disk.List(directory, &entries);
+  for (const io::DirectoryEntry& entry : entries) {
+    const std::string path = absl::StrCat(directory, "/", entry.name);
+    if (!entry.is_directory) {
+      files.push_back(path);
+      continue;
+    }
+    for (std::string& each : FilesBelow(disk, path)) files.push_back(std::move(each));
+  }
+  return files;
+}
+
+// Ok, or why the start was refused.
+inline absl::Status StartDamaged(Life& life, StackOptions options) {
+  options.damaged = true;
+  const auto started = life.TryStart(options);
+  EXPECT_TRUE(started.has_value()) << "the start does not end";
+  return started.value_or(absl::InternalError("hangs"));
 }
 
 }  // namespace ringtail::log

@@ -33,6 +33,7 @@ struct StackOptions {
   int appends_most = 3;  // per operation of the script; many: the journal laps
   bool journal_only = false;
   bool damaged = false;  // a partition that cannot be opened does not end the start
+  bool accept_journal_loss = false;
 };
 
 // What is known of one partition, over all runs.
@@ -108,6 +109,7 @@ class Stack {
     RecoveryOptions options;
     options.data_dir = "/data";
     options.cores = options_.cores;
+    options.accept_journal_loss = options_.accept_journal_loss;
     options.core_of = [this](const JournalKey& key) { return CoreOf(key); };
     auto recovered = co_await RecoverJournals(machine_.io(), options);
     if (!recovered.ok()) co_return recovered.status();
