@@ -163,19 +163,46 @@ task::Task<ProposalResult> Broker::CreateTopic(CreateTopicProposal proposal) {
   ProposalResult created = co_await core::CallOn(
       base::CoreId(0), [catalog, &proposal] { return catalog->CreateTopic(proposal); });
   if (!created.failure.ok() || created.topic_id.IsZero()) co_return created;
-  const base::Uuid id = created.topic_id;
+  std::string reason = co_await OfflineReasonAnywhere(created.topic_id, 0);
+  if (reason.empty()) co_return created;
+  // A topic that cannot be written to is taken back.
+  co_await DeleteTopic(created.topic_id);
+  created.outcome = ProposalResult::Outcome::kConflict;
+  created.failure = {Error::kStorageError, std::move(reason)};
+  co_return created;
+}
+
+task::Task<std::string> Broker::OfflineReasonAnywhere(base::Uuid topic_id, int32_t first) {
   for (Broker* owner : group_.brokers) {
     std::string reason = co_await core::CallOn(
-        owner->core().id(),
-        [owner, id]() -> task::Task<std::string> { co_return owner->OfflineReason(id); });
-    if (reason.empty()) continue;
-    // A topic that cannot be written to is taken back.
-    co_await DeleteTopic(id);
-    created.outcome = ProposalResult::Outcome::kConflict;
-    created.failure = {Error::kStorageError, std::move(reason)};
-    co_return created;
+        owner->core().id(), [owner, topic_id, first]() -> task::Task<std::string> {
+          co_return owner->OfflineReason(topic_id, first);
+        });
+    if (!reason.empty()) co_return reason;
   }
-  co_return created;
+  co_return "";
+}
+
+task::Task<std::vector<ProposalResult>> Broker::AlterTopics(
+    std::vector<AlterTopicProposal> proposals) {
+  Catalog* catalog = group_.catalog;
+  const ImagePtr before = image_;
+  auto results = co_await core::CallOn(
+      base::CoreId(0), [catalog, &proposals] { return catalog->AlterTopics(proposals); });
+  for (size_t i = 0; i < proposals.size(); ++i) {
+    const AlterTopicProposal& wanted = proposals[i];
+    if (wanted.partitions == 0 || wanted.validate_only || !results[i].failure.ok()) continue;
+    const TopicImage* topic = before->FindById(wanted.topic_id);
+    const size_t first = topic == nullptr ? 0 : topic->partitions.size();
+    // They cannot be taken back: clients may know them already, and use those that are served.
+    const std::string reason =
+        co_await OfflineReasonAnywhere(wanted.topic_id, static_cast<int32_t>(first));
+    if (reason.empty()) continue;
+    results[i].failure = {Error::kStorageError,
+                          absl::StrCat("there are ", wanted.partitions,
+                                       " partitions now, but not all are served: ", reason)};
+  }
+  co_return results;
 }
 
 task::Task<ProposalResult> Broker::DeleteTopic(base::Uuid topic_id) {

@@ -104,6 +104,16 @@ struct TopicDefaults {
   bool auto_create = false;  // a Kafka client that asks for an unknown topic makes it
 };
 
+// A setting of the broker, as it is told to those who ask (broker_configs.h).
+struct BrokerConfig {
+  std::string name;
+  std::string value;
+  std::string default_value;
+  ConfigType type = ConfigType::kString;
+  bool is_default = true;
+  std::string help;
+};
+
 // What all brokers of a process know; made before the cores start, changed only while they do.
 struct BrokerGroup {
   std::string data_directory;
@@ -113,6 +123,7 @@ struct BrokerGroup {
   log::OffsetCheckpoint recovery_points;  // as the last run wrote them
   log::OffsetCheckpoint log_starts;
   TopicDefaults topic_defaults;
+  std::vector<BrokerConfig> configs;
   log::Durability durability = log::Durability::kJournal;  // of topics that do not say
   // What recovery found, until all partitions are open.
   std::unique_ptr<const log::RecoveryResult> recovered;
@@ -127,6 +138,7 @@ class Broker {
   const BrokerCounters& counters() const { return counters_; }
   const BrokerLatencies& latencies() const { return latencies_; }
   const TopicDefaults& topic_defaults() const { return group_.topic_defaults; }
+  const std::vector<BrokerConfig>& configs() const { return group_.configs; }
   log::LogEnvironment& log_environment() { return log_environment_; }
   log::CoreJournal* journal() { return journal_.get(); }
   partition::PartitionMap& partitions() { return partitions_; }
@@ -146,6 +158,8 @@ class Broker {
   // Each is durable when this ends.
   task::Task<void> DeleteRecords(std::span<DeleteRecordsItem> items);
   task::Task<ProposalResult> CreateTopic(CreateTopicProposal proposal);
+  // Applied with a failure: the topic has its new partitions, but one of them is not served.
+  task::Task<std::vector<ProposalResult>> AlterTopics(std::vector<AlterTopicProposal> proposals);
   task::Task<ProposalResult> DeleteTopic(base::Uuid topic_id);
   // A producer id that nobody had before.
   task::Task<base::Error> NewProducerId(int64_t* producer_id);
@@ -156,12 +170,13 @@ class Broker {
                                        log::FileSystemSync* file_system);
 
   // --- Of this core's own partitions.
-  // Takes a new image over: closes and removes what is gone, opens what is new. Nothing once
-  // CloseAll has been called.
+  // Takes a new image over: closes and removes what is gone, opens what is new, hands changed
+  // configs to what stays. Nothing once CloseAll has been called.
   task::Task<void> ApplyImage(ImagePtr image);
   std::vector<PartitionStatus> LocalStatus() const;
-  // Why a partition of the topic is not served; empty: all of this core's are.
-  std::string OfflineReason(base::Uuid topic_id) const;
+  // Why a partition of the topic, `first` or a later one, is not served; empty: all of this core's
+  // are.
+  std::string OfflineReason(base::Uuid topic_id, int32_t first) const;
   // Looks at all partitions every so often, until CloseAll(), and removes what retention lets go.
   void StartRetention(base::Nanos every_ns);
   task::Task<void> RetainOnce();
@@ -202,6 +217,8 @@ class Broker {
   // What recovery, or without journals the last run's checkpoints, say of a partition.
   log::OpenOptions OpenOptionsOf(const TopicImage& topic, int32_t index) const;
   task::Task<void> OpenPartition(const TopicImage* topic, int32_t index, task::Latch* latch);
+  void Reconfigure(const TopicImage& topic);
+  task::Task<std::string> OfflineReasonAnywhere(base::Uuid topic_id, int32_t first);
   task::Task<void> RemoveTopic(const TopicImage* topic);
   task::Task<absl::Status> RemoveUnopened(const TopicImage* topic, size_t index);
 

@@ -110,6 +110,10 @@ task::Task<void> Broker::ApplyImage(ImagePtr image) {
   }
   const ImagePtr before = std::exchange(image_, image);
   if (before != nullptr) {
+    for (const TopicImage& topic : image->topics()) {
+      const TopicImage* known = before->FindById(topic.id);
+      if (known != nullptr && !(known->config == topic.config)) Reconfigure(topic);
+    }
     for (const TopicImage& topic : before->topics()) {
       if (image->FindById(topic.id) == nullptr) co_await RemoveTopic(&topic);
     }
@@ -117,8 +121,9 @@ task::Task<void> Broker::ApplyImage(ImagePtr image) {
   task::Latch latch;
   size_t started = 0;
   for (const TopicImage& topic : image->topics()) {
-    if (before != nullptr && before->FindById(topic.id) != nullptr) continue;
-    for (size_t index = 0; index < topic.partitions.size(); ++index) {
+    const TopicImage* known = before == nullptr ? nullptr : before->FindById(topic.id);
+    const size_t open = known == nullptr ? 0 : known->partitions.size();
+    for (size_t index = open; index < topic.partitions.size(); ++index) {
       if (CoreOf(topic.partitions[index]) != core_.id() || closed_) continue;
       latch.Add();
       task::Spawn("open partition", OpenPartition(&topic, static_cast<int32_t>(index), &latch));
@@ -128,9 +133,18 @@ task::Task<void> Broker::ApplyImage(ImagePtr image) {
   co_await latch.Wait();
 }
 
-std::string Broker::OfflineReason(base::Uuid topic_id) const {
+// What is not open takes the configs of the image when it is.
+void Broker::Reconfigure(const TopicImage& topic) {
+  const partition::PartitionConfig config = ToPartitionConfig(topic.config, group_.durability);
+  for (size_t index = 0; index < topic.partitions.size(); ++index) {
+    partition::Partition* partition = partitions_.Find({topic.id, static_cast<int32_t>(index)});
+    if (partition != nullptr) partition->SetConfig(config);
+  }
+}
+
+std::string Broker::OfflineReason(base::Uuid topic_id, int32_t first) const {
   for (const auto& [id, reason] : offline_) {
-    if (id.topic_id == topic_id) return reason;
+    if (id.topic_id == topic_id && id.partition >= first) return reason;
   }
   return "";
 }

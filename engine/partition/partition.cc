@@ -143,6 +143,11 @@ task::Task<absl::StatusOr<std::unique_ptr<Partition>>> Partition::Open(
   co_return partition;
 }
 
+void Partition::SetConfig(const PartitionConfig& config) {
+  config_ = config;
+  if (!users_.closed()) log_->SetConfig(config.log);
+}
+
 Error Partition::CheckProducer(base::ByteView batches, size_t batch_count, ProduceResult* result) {
   log::BatchWalker walker(batches);
   RT_CHECK(walker.Next());

@@ -109,6 +109,9 @@ class Partition : private log::LogObserver {
   // kNone, or why a request that names this leader epoch is refused.
   base::Error CheckLeaderEpoch(int32_t leader_epoch) const;
 
+  // In force for what comes from now on; another durability once what is queued is written,
+  // retention at the next look. (Of the producers' options nothing changes.)
+  void SetConfig(const PartitionConfig& config);
   const RetentionConfig& retention() const { return config_.retention; }
   // Removes what retention lets go. What it removed.
   task::Task<absl::StatusOr<RetentionPlan>> Retain();

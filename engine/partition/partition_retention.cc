@@ -14,15 +14,18 @@ task::Task<absl::StatusOr<RetentionPlan>> Partition::Retain() {
     co_return RetentionPlan();
   }
   const int64_t now_ms = env_->io().WallMillis();
+  const RetentionConfig config = config_.retention;
   RT_CO_ASSIGN_OR_RETURN(auto segments, co_await log_->Segments());
-  RetentionPlan plan = PlanRetention(segments, config_.retention, now_ms, log_->durable_end());
+  RetentionPlan plan = PlanRetention(segments, config, now_ms, log_->durable_end());
   if (plan.roll_active && writes.ok() && log_->durable_end() == log_->log_end()) {
     RT_CO_RETURN_IF_ERROR(log_->Roll());
     RT_CO_ASSIGN_OR_RETURN(segments, co_await log_->Segments());
-    plan = PlanRetention(segments, config_.retention, now_ms, log_->durable_end());
+    plan = PlanRetention(segments, config, now_ms, log_->durable_end());
   }
   co_await trim_mutex_.Lock();
   const task::AsyncMutex::Held held(trim_mutex_);
+  // Whoever asks for a longer retention and is told that it holds counts on what is still there.
+  if (!(config_.retention == config)) co_return RetentionPlan();
   if (plan.start > log_->log_start()) {
     RT_CO_RETURN_IF_ERROR(co_await log_->Trim(plan.start));
     RT_CO_RETURN_IF_ERROR((co_await log_->RemoveSegmentsBelowStart()).status());

@@ -16,6 +16,7 @@ struct RetentionConfig {
   int64_t bytes = -1;  // retention.bytes; -1: any number
 
   bool any() const { return ms >= 0 || bytes >= 0; }
+  bool operator==(const RetentionConfig&) const = default;
 };
 
 struct RetentionPlan {

@@ -22,12 +22,23 @@ struct CreateTopicProposal {
   bool validate_only = false;  // checked as ever, but nothing is changed
 };
 
+// What a topic is to become: all of it or nothing.
+struct AlterTopicProposal {
+  base::Uuid topic_id;
+  std::vector<ConfigChange> configs;
+  bool replace_configs = false;  // what `configs` does not name goes back to its default
+  uint32_t partitions = 0;       // more than now; 0: as many
+  bool validate_only = false;
+};
+
 struct ProposalResult {
   enum class Outcome : uint8_t { kApplied, kConflict, kUnknown };
   Outcome outcome = Outcome::kApplied;
-  base::Failure failure;  // with kConflict: why; with kUnknown: what happened
-  uint64_t version = 0;   // of the catalog: applied at, or current
-  base::Uuid topic_id;    // of a created topic
+  // With kConflict: why; with kUnknown: what happened; with kApplied: what is not as it should be
+  // all the same.
+  base::Failure failure;
+  uint64_t version = 0;  // of the catalog: applied at, or current
+  base::Uuid topic_id;   // of a created topic
 };
 
 // Lives on core 0 and is called there.
@@ -38,6 +49,10 @@ class Catalog {
   virtual ImagePtr image() const = 0;
   // Applied: every core serves the topic when this returns.
   virtual task::Task<ProposalResult> CreateTopic(CreateTopicProposal proposal) = 0;
+  // Each applied or not, on its own; together they cost one write. Applied: every core has taken
+  // the configs over, and serves the new partitions.
+  virtual task::Task<std::vector<ProposalResult>> AlterTopics(
+      std::vector<AlterTopicProposal> proposals) = 0;
   // Applied: no core serves it when this returns; its files go in the background.
   virtual task::Task<ProposalResult> DeleteTopic(base::Uuid topic_id) = 0;
   // The directories of a deleted topic are gone.

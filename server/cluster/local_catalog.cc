@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/crc32c.h"
 #include "engine/base/endian.h"
@@ -37,18 +39,38 @@ uint32_t CountPartitions(const proto::catalog::CatalogFile& file) {
 }
 
 // Slots from the next free core class on, so that the leaders of small topics walk all cores.
-void AddPartitions(const proto::catalog::CatalogFile& file, uint32_t count,
+// `taken` partitions are there already.
+void AddPartitions(const proto::catalog::CatalogFile& file, uint32_t taken, uint32_t count,
                    proto::catalog::Topic* topic) {
-  const uint32_t seed = CountPartitions(file);
   for (uint32_t partition = 0; partition < count; ++partition) {
     auto* state = topic->add_partitions();
-    state->set_slot((seed + partition) % kSlots);
+    state->set_slot((taken + partition) % kSlots);
     state->add_replicas(static_cast<int32_t>(file.broker_id()));
     state->add_isr(static_cast<int32_t>(file.broker_id()));
     state->set_leader(static_cast<int32_t>(file.broker_id()));
     state->set_leader_epoch(static_cast<int32_t>(file.incarnation()));
     state->set_leader_incarnation(file.incarnation());
   }
+}
+
+// Why a topic may not have `count` partitions, `added` of them besides the broker's `taken`.
+absl::Status CheckPartitions(uint32_t taken, uint32_t count, uint32_t added) {
+  if (count < 1 || count > kPartitionsPerTopicMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a topic has 1 to ", kPartitionsPerTopicMax, " partitions, got ", count));
+  }
+  if (added > kPartitionsMax - std::min(taken, kPartitionsMax)) {
+    return absl::InvalidArgumentError(absl::StrCat("a broker keeps at most ", kPartitionsMax,
+                                                   " partitions, this one has ", taken));
+  }
+  return absl::OkStatus();
+}
+
+// Whether retention lets more go than before.
+bool ShortensRetention(const TopicConfig& before, const TopicConfig& after) {
+  const auto less = [](int64_t was, int64_t is) { return is >= 0 && (was < 0 || is < was); };
+  return less(before.retention_ms, after.retention_ms) ||
+         less(before.retention_bytes, after.retention_bytes);
 }
 
 }  // namespace
@@ -206,14 +228,11 @@ task::Task<ProposalResult> LocalCatalog::CreateTopic(CreateTopicProposal proposa
   if (image_->FindByName(proposal.name) != nullptr) {
     co_return Conflict(base::Error::kTopicExists, absl::StrCat("topic ", proposal.name, " exists"));
   }
-  if (proposal.partitions < 1 || proposal.partitions > kPartitionsPerTopicMax) {
-    co_return Conflict(base::Error::kInvalidPartitions,
-                       absl::StrCat("a topic has 1 to ", kPartitionsPerTopicMax,
-                                    " partitions, got ", proposal.partitions));
-  }
-  if (CountPartitions(file_) + proposal.partitions > kPartitionsMax) {
-    co_return Conflict(base::Error::kInvalidPartitions,
-                       absl::StrCat("a broker keeps at most ", kPartitionsMax, " partitions"));
+  const uint32_t taken = CountPartitions(file_);
+  if (const absl::Status partitions =
+          CheckPartitions(taken, proposal.partitions, proposal.partitions);
+      !partitions.ok()) {
+    co_return Conflict(base::Error::kInvalidPartitions, std::string(partitions.message()));
   }
   const auto config = ParseTopicConfig(proposal.configs);
   if (!config.ok()) {
@@ -226,10 +245,74 @@ task::Task<ProposalResult> LocalCatalog::CreateTopic(CreateTopicProposal proposa
   const base::Uuid id = base::Uuid::Random();
   topic->set_topic_id(id.bytes.data(), id.bytes.size());
   topic->mutable_configs()->insert(proposal.configs.begin(), proposal.configs.end());
-  AddPartitions(file_, proposal.partitions, topic);
+  AddPartitions(file_, taken, proposal.partitions, topic);
   ProposalResult result = co_await Apply(std::move(next), {.publish = true});
   result.topic_id = id;
   co_return result;
+}
+
+ProposalResult LocalCatalog::AlterOne(const AlterTopicProposal& proposal,
+                                      proto::catalog::Topic* topic, uint32_t* taken,
+                                      bool* frees_space) const {
+  const std::map<std::string, std::string> before(topic->configs().begin(), topic->configs().end());
+  auto changed = ChangeTopicConfig(
+      proposal.replace_configs ? std::map<std::string, std::string>() : before, proposal.configs);
+  const auto config = changed.ok() ? ParseTopicConfig(*changed) : changed.status();
+  if (!config.ok()) {
+    return Conflict(base::Error::kInvalidConfig, std::string(config.status().message()));
+  }
+  const auto count = static_cast<uint32_t>(topic->partitions_size());
+  if (proposal.partitions != 0) {
+    if (proposal.partitions <= count) {
+      return Conflict(base::Error::kInvalidPartitions,
+                      absl::StrCat("topic ", topic->name(), " has ", count,
+                                   count == 1 ? " partition; " : " partitions; ",
+                                   proposal.partitions, " would not be more"));
+    }
+    const absl::Status partitions =
+        CheckPartitions(*taken, proposal.partitions, proposal.partitions - count);
+    if (!partitions.ok()) {
+      return Conflict(base::Error::kInvalidPartitions, std::string(partitions.message()));
+    }
+  }
+  const bool same = proposal.partitions == 0 && *changed == before;
+  if (proposal.validate_only || same) return {.version = file_.version()};
+  const auto config_before = ParseTopicConfig(before);
+  *frees_space |= config_before.ok() && ShortensRetention(*config_before, *config);
+  topic->mutable_configs()->clear();
+  topic->mutable_configs()->insert(changed->begin(), changed->end());
+  if (proposal.partitions != 0) {
+    AddPartitions(file_, *taken, proposal.partitions - count, topic);
+    *taken += proposal.partitions - count;
+  }
+  return {.topic_id = proposal.topic_id};
+}
+
+task::Task<std::vector<ProposalResult>> LocalCatalog::AlterTopics(
+    std::vector<AlterTopicProposal> proposals) {
+  co_await mutex_.Lock();
+  const task::AsyncMutex::Held held(mutex_);
+  std::vector<ProposalResult> results(proposals.size());
+  proto::catalog::CatalogFile next = file_;
+  absl::flat_hash_map<std::string, proto::catalog::Topic*> by_id;
+  for (auto& topic : *next.mutable_topics()) by_id.emplace(topic.topic_id(), &topic);
+  uint32_t taken = CountPartitions(file_);
+  bool frees_space = false;
+  std::vector<ProposalResult*> to_apply;
+  for (size_t i = 0; i < proposals.size(); ++i) {
+    const auto found = by_id.find(std::string(base::AsText(proposals[i].topic_id.view())));
+    if (found == by_id.end()) {
+      results[i] = Conflict(base::Error::kUnknownTopic, "no topic has this id");
+      continue;
+    }
+    results[i] = AlterOne(proposals[i], found->second, &taken, &frees_space);
+    if (!results[i].topic_id.IsZero()) to_apply.push_back(&results[i]);
+  }
+  if (to_apply.empty()) co_return results;
+  const ProposalResult written =
+      co_await Apply(std::move(next), {.publish = true, .use_reserve = frees_space});
+  for (ProposalResult* result : to_apply) *result = written;
+  co_return results;
 }
 
 task::Task<ProposalResult> LocalCatalog::DeleteTopic(base::Uuid topic_id) {

@@ -16,8 +16,8 @@
 namespace ringtail::server {
 
 inline constexpr char kCatalogFileName[] = "catalog";
-// Space that a disk which others have filled still has for a start and for deletions, when nothing
-// is left of what segments leave free (log::DiskReserve): a file that nobody else can take. Given
+// Space that a disk which others have filled still has for a start, for deletions and for a
+// shorter retention, when nothing is left of what segments leave free (log::DiskReserve): a file that nobody else can take. Given
 // up by a start on a full disk and when the catalog could not be written without it, made again by
 // the first change of the catalog that finds several times as much space.
 inline constexpr char kReserveFileName[] = ".reserve";
@@ -47,6 +47,8 @@ class LocalCatalog : public Catalog {
 
   ImagePtr image() const override { return image_; }
   task::Task<ProposalResult> CreateTopic(CreateTopicProposal proposal) override;
+  task::Task<std::vector<ProposalResult>> AlterTopics(
+      std::vector<AlterTopicProposal> proposals) override;
   task::Task<ProposalResult> DeleteTopic(base::Uuid topic_id) override;
   task::Task<ProposalResult> ForgetTopic(base::Uuid topic_id) override;
   task::Task<ProposalResult> TakeProducerIds(int64_t count, int64_t* first) override;
@@ -60,6 +62,10 @@ class LocalCatalog : public Catalog {
   LocalCatalog(io::Backend& backend, std::string data_directory);
 
   ProposalResult Conflict(base::Error error, std::string message) const;
+  // Makes `topic` what the proposal says; with the topic's id where that is not what it was.
+  // `taken`: the broker's partitions, counted on; `frees_space` becomes true where it does.
+  ProposalResult AlterOne(const AlterTopicProposal& proposal, proto::catalog::Topic* topic,
+                          uint32_t* taken, bool* frees_space) const;
   // Writes `next` with a higher version, makes it current and publishes it. Call with mutex_ held.
   task::Task<ProposalResult> Apply(proto::catalog::CatalogFile next, ApplyOptions options);
   // `use_reserve`: gives the reserve up rather than fail on a full disk.

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "engine/log/log_options.h"
 
 namespace ringtail::server {
@@ -27,6 +28,29 @@ struct TopicConfig {
   int32_t min_insync_replicas = 1;
   int64_t retention_ms = int64_t{7} * 24 * 3600 * 1000;  // -1: for ever
   int64_t retention_bytes = -1;                          // -1: any number
+
+  bool operator==(const TopicConfig&) const = default;
+};
+
+// What an entry takes; the values are Kafka's (DescribeConfigsResponse).
+enum class ConfigType : int8_t {
+  kUnknown = 0,
+  kBoolean = 1,
+  kString = 2,
+  kInt = 3,
+  kLong = 5,
+  kList = 7,  // separated by commas
+};
+
+// An entry that a topic may have.
+struct TopicConfigDefinition {
+  absl::string_view name;
+  absl::string_view default_value;
+  ConfigType type;
+  absl::string_view broker_name;  // of what says the default, as Kafka calls it at a broker
+  absl::string_view help;         // a sentence or two for people
+  // Stores `value`; an error says what was expected and what came, in printable characters.
+  absl::Status (*apply)(absl::string_view value, TopicConfig* config);
 };
 
 struct TopicConfigEntry {
@@ -35,7 +59,22 @@ struct TopicConfigEntry {
   bool is_default = false;
 };
 
-// InvalidArgument names the entry, what it takes and what came.
+struct ConfigChange {
+  enum class Op : uint8_t { kSet, kDelete, kAppend, kSubtract };  // the latter two: of lists only
+  std::string name;
+  Op op = Op::kSet;
+  std::string value;  // nothing with kDelete: the entry goes back to its default
+};
+
+// By name.
+absl::Span<const TopicConfigDefinition> TopicConfigDefinitions();
+
+// `entries` after all of `changes`, one after the other. InvalidArgument names the change that
+// makes no sense; whether the values do is ParseTopicConfig's affair.
+absl::StatusOr<std::map<std::string, std::string>> ChangeTopicConfig(
+    std::map<std::string, std::string> entries, absl::Span<const ConfigChange> changes);
+
+// InvalidArgument names the entry, what it takes and what came, in printable characters.
 absl::StatusOr<TopicConfig> ParseTopicConfig(const std::map<std::string, std::string>& entries);
 
 // All known entries with their values in force, by name.

@@ -160,6 +160,12 @@ ProposalResult SimServer::CreateTopic(const std::string& name, uint32_t partitio
   return *result;
 }
 
+std::optional<std::vector<ProposalResult>> SimServer::AlterTopics(
+    std::vector<AlterTopicProposal> proposals) {
+  return sim_->Get<std::vector<ProposalResult>>(
+      0, [this, proposals] { return broker(0).AlterTopics(proposals); });
+}
+
 ProposalResult SimServer::DeleteTopic(const std::string& name) {
   const base::Uuid id = IdOf(name).topic_id;
   auto result = sim_->Get<ProposalResult>(0, [this, id] { return broker(0).DeleteTopic(id); });

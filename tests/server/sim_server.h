@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,8 @@ class SimServer {
 
   ProposalResult CreateTopic(const std::string& name, uint32_t partitions = 1,
                              std::map<std::string, std::string> configs = {});
+  // nullopt: the world was paused, or the process ended.
+  std::optional<std::vector<ProposalResult>> AlterTopics(std::vector<AlterTopicProposal> proposals);
   ProposalResult DeleteTopic(const std::string& name);
   // Of the current image; CHECKs that the topic is there.
   partition::PartitionId IdOf(const std::string& topic, int32_t partition = 0);

@@ -81,7 +81,7 @@ class Simulation {
 
   void Trouble() {
     const int victim = clients_[world_.rng().Below(clients_.size())]->process();
-    switch (world_.rng().Below(10)) {
+    switch (world_.rng().Below(11)) {
       case 0:
         world_.network().Reset(victim);
         return;
@@ -131,6 +131,14 @@ class Simulation {
       case 8:
         world_.disk().MakeCold("/data");
         return;
+      case 9: {
+        const std::string bytes = world_.rng().Chance(0.5) ? "16384" : "40000";
+        const auto altered =
+            server_->AlterTopics({{.topic_id = server_->IdOf("t").topic_id,
+                                   .configs = {{.name = "segment.bytes", .value = bytes}}}});
+        ASSERT_TRUE(altered.has_value() && (*altered)[0].failure.ok()) << world_.Report();
+        return;
+      }
       default:
         return;
     }

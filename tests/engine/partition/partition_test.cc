@@ -375,6 +375,62 @@ TEST_F(PartitionTest, AFullDiskLetsRetentionAndDeleteRecordsGoOn) {
   EXPECT_EQ(partition_->log().segment_count(), 1u);
 }
 
+TEST_F(PartitionTest, AnotherConfigHoldsForWhatComesThen) {
+  Open();
+  ASSERT_EQ(Produce(MakeBatch({.value_bytes = 1000})).error, Error::kNone);
+  partition_->SetConfig({.batch_bytes_max = 500, .log_append_time = true});
+  EXPECT_EQ(Produce(MakeBatch({.value_bytes = 1000})).error, Error::kBatchTooLarge);
+  const ProduceResult stamped = Produce(MakeBatch({.timestamp_ms = 5}));
+  EXPECT_EQ(stamped.error, Error::kNone);
+  EXPECT_GE(stamped.log_append_time_ms, 1'700'000'000'000);
+  partition_->SetConfig({});
+  EXPECT_EQ(Produce(MakeBatch({.value_bytes = 1000})).log_append_time_ms, -1);
+  PartitionConfig small;
+  small.log.segment_bytes_max = 4096;  // the active segment is larger after the next append
+  partition_->SetConfig(small);
+  const size_t segments = partition_->log().segment_count();
+  for (int i = 0; i < 8; ++i) {
+    ASSERT_EQ(Produce(MakeBatch({.value_bytes = 2000})).error, Error::kNone);
+  }
+  EXPECT_GE(partition_->log().segment_count(), segments + 3);
+  EXPECT_EQ(partition_->high_watermark(), Offset(11));
+}
+
+// A look at the segments that began before is not finished after retention was made longer.
+TEST_F(PartitionTest, ALongerRetentionKeepsWhatAPlanOfBeforeLetsGo) {
+  PartitionConfig config;
+  config.log.segment_bytes_max = 4096;
+  config.retention = {.ms = -1, .bytes = 0};
+  Open(config, ThroughTheRing());
+  for (int i = 0; i < 12; ++i) {
+    ASSERT_EQ(Produce(MakeBatch({.value_bytes = 1500})).error, Error::kNone);
+  }
+  const int held = world_.faults().Add(
+      {.kind = sim::FaultKind::kHang, .codes = {io::OpCode::kUnlink}, .path = ".log"});
+  auto ended = std::make_shared<int>(0);
+  const auto count = [](std::shared_ptr<int> ended,
+                        task::Task<OffsetResult> task) -> task::Task<void> {
+    co_await std::move(task);
+    ++*ended;
+  };
+  node_->Start("delete records", count(ended, partition_->DeleteRecords(Offset(3))));
+  world_.RunFor(base::kNanosPerSecond);
+  ASSERT_EQ(partition_->log_start(), Offset(3));
+  ASSERT_EQ(*ended, 0) << "it is at its files";
+  auto plan = std::make_shared<std::optional<absl::StatusOr<RetentionPlan>>>();
+  node_->Start("retain", [](Partition* partition, decltype(plan) plan) -> task::Task<void> {
+    *plan = co_await partition->Retain();
+  }(partition_.get(), plan));
+  world_.RunFor(base::kNanosPerSecond);
+  ASSERT_FALSE(plan->has_value()) << "it waits for its turn";
+  config.retention.bytes = -1;
+  partition_->SetConfig(config);
+  world_.faults().Release(held);
+  ASSERT_TRUE(world_.RunUntil([&] { return plan->has_value() && *ended == 1; }));
+  ASSERT_TRUE((*plan)->ok()) << (*plan)->status();
+  EXPECT_EQ(partition_->log_start(), Offset(3));
+}
+
 TEST_F(PartitionTest, AFullDiskIsToldWakesWaitersAndForgetsTheProducersBatches) {
   Open({}, ThroughTheRing());
   const auto batch = [](int32_t sequence) {

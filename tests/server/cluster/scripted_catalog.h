@@ -8,7 +8,9 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "engine/task/sync.h"
 #include "server/cluster/catalog.h"
 
@@ -18,7 +20,7 @@ class ScriptedCatalog : public Catalog {
  public:
   // A proposal that waits for its answer.
   struct Pending {
-    std::string what;  // "create NAME", "delete", "forget", "producer ids"
+    std::string what;  // "create NAME", "alter COUNT", "delete", "forget", "producer ids"
     task::Event answered;
     ProposalResult result;
   };
@@ -40,6 +42,12 @@ class ScriptedCatalog : public Catalog {
   ImagePtr image() const override { return image_; }
   task::Task<ProposalResult> CreateTopic(CreateTopicProposal proposal) override {
     return Ask("create " + proposal.name);
+  }
+  // One answer for all of them.
+  task::Task<std::vector<ProposalResult>> AlterTopics(
+      std::vector<AlterTopicProposal> proposals) override {
+    const ProposalResult result = co_await Ask(absl::StrCat("alter ", proposals.size()));
+    co_return std::vector<ProposalResult>(proposals.size(), result);
   }
   task::Task<ProposalResult> DeleteTopic(base::Uuid) override { return Ask("delete"); }
   task::Task<ProposalResult> ForgetTopic(base::Uuid) override { return Ask("forget"); }

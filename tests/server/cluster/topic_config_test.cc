@@ -101,5 +101,61 @@ TEST(TopicConfigTest, TopicNamesFollowKafkasRule) {
   }
 }
 
+std::string ChangeRefused(const Entries& before, const ConfigChange& change) {
+  const auto changed = ChangeTopicConfig(before, {change});
+  EXPECT_FALSE(changed.ok()) << change.name << " was changed";
+  return std::string(changed.status().message());
+}
+
+TEST(TopicConfigTest, ChangesSetAndResetEntries) {
+  using Op = ConfigChange::Op;
+  const Entries before = {{"retention.ms", "1000"}, {"segment.bytes", "65536"}};
+  const auto changed = ChangeTopicConfig(before, {{.name = "retention.ms", .value = "2000"},
+                                                  {.name = "segment.bytes", .op = Op::kDelete},
+                                                  {.name = "segment.ms", .op = Op::kDelete},
+                                                  {.name = "retention.bytes", .value = "5"}});
+  ASSERT_TRUE(changed.ok()) << changed.status();
+  EXPECT_EQ(*changed, (Entries{{"retention.ms", "2000"}, {"retention.bytes", "5"}}));
+}
+
+TEST(TopicConfigTest, OnlyListsGrowAndShrink) {
+  using Op = ConfigChange::Op;
+  const auto list = [](const Entries& before, Op op, const std::string& value) {
+    const auto changed =
+        ChangeTopicConfig(before, {{.name = "cleanup.policy", .op = op, .value = value}});
+    return changed.ok() ? changed->at("cleanup.policy") : std::string(changed.status().message());
+  };
+  EXPECT_EQ(list({}, Op::kAppend, "compact"), "delete,compact") << "the default counts";
+  EXPECT_EQ(list({}, Op::kAppend, "delete"), "delete");
+  EXPECT_EQ(list({{"cleanup.policy", "delete,compact"}}, Op::kSubtract, "delete,x"), "compact");
+  EXPECT_EQ(list({}, Op::kSubtract, "delete"), "");
+  for (const Op op : {Op::kAppend, Op::kSubtract}) {
+    const std::string why = ChangeRefused({}, {.name = "retention.ms", .op = op, .value = "1"});
+    EXPECT_TRUE(absl::StrContains(why, "lists")) << why;
+  }
+}
+
+TEST(TopicConfigTest, UnknownNamesAreRefusedInEveryOperationAndShownAsPrintable) {
+  for (const auto op : {ConfigChange::Op::kSet, ConfigChange::Op::kDelete,
+                        ConfigChange::Op::kAppend, ConfigChange::Op::kSubtract}) {
+    const std::string why =
+        ChangeRefused({}, {.name = std::string("no\xff\0such", 8), .op = op, .value = "1"});
+    EXPECT_TRUE(absl::StrContains(why, "'no\\xff\\x00such'")) << why;
+    EXPECT_TRUE(absl::StrContains(why, "retention.ms")) << why;
+  }
+  const std::string why = RefusalOf("segment.bytes", std::string(1 << 20, '\xc3'));
+  EXPECT_LT(why.size(), 1000u);
+}
+
+TEST(TopicConfigTest, DefinitionsAreSortedAndSayWhatTheyMean) {
+  absl::string_view last;
+  for (const TopicConfigDefinition& each : TopicConfigDefinitions()) {
+    EXPECT_LT(last, each.name);
+    last = each.name;
+    EXPECT_FALSE(each.help.empty()) << each.name;
+    EXPECT_FALSE(each.broker_name.empty()) << each.name;
+  }
+}
+
 }  // namespace
 }  // namespace ringtail::server
