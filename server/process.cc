@@ -61,6 +61,7 @@ Process::Process(ProcessOptions options)
       watchdog_(group_, {.on_report = &ReportStuck}) {
   brokers_.data_directory = options_.data_directory;
   brokers_.topic_defaults = options_.topic_defaults;
+  brokers_.configs = options_.configs;
   brokers_.durability = options_.durability;
   brokers_.brokers.resize(options_.cpus.size());
   endpoints_.advertise_cores = options_.advertise_cores;

@@ -44,6 +44,7 @@ struct ProcessOptions {
   io::UringOptions uring;
   CoreServerOptions server;
   TopicDefaults topic_defaults;
+  std::vector<BrokerConfig> configs;
   log::Durability durability = log::Durability::kJournal;
   JournalSettings journal;
   base::Nanos retention_check_ns = 300 * base::kNanosPerSecond;

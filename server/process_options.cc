@@ -4,6 +4,7 @@
 
 #include "engine/base/check.h"
 #include "engine/base/logging.h"
+#include "server/broker_configs.h"
 #include "server/host.h"
 
 namespace ringtail::server {
@@ -91,6 +92,7 @@ ProcessOptions ToProcessOptions(const LoadedConfig& loaded, size_t descriptors) 
   options.server = ToServerOptions(config, loaded.cpus.size(), descriptors);
   options.topic_defaults = {.partitions = static_cast<uint32_t>(config.default_partitions()),
                             .auto_create = config.auto_create_topics()};
+  options.configs = ListBrokerConfigs(loaded);
   options.durability =
       config.durability() == "journal" ? log::Durability::kJournal : log::Durability::kPageCache;
   options.journal = ToJournalSettings(config);

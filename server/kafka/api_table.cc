@@ -17,6 +17,10 @@ constexpr Api kApis[] = {
     {DeleteTopicsRequest::kApiKey, 1, 6, 1, &Session::HandleDeleteTopics},
     {DeleteRecordsRequest::kApiKey, 0, 2, 0, &Session::HandleDeleteRecords},
     {InitProducerIdRequest::kApiKey, 0, 5, 0, &Session::HandleInitProducerId},
+    {DescribeConfigsRequest::kApiKey, 1, 4, 1, &Session::HandleDescribeConfigs},
+    {AlterConfigsRequest::kApiKey, 0, 2, 0, &Session::HandleAlterConfigs},
+    {CreatePartitionsRequest::kApiKey, 0, 3, 0, &Session::HandleCreatePartitions},
+    {IncrementalAlterConfigsRequest::kApiKey, 0, 1, 0, &Session::HandleIncrementalAlterConfigs},
     {DescribeClusterRequest::kApiKey, 0, 2, 0, &Session::HandleDescribeCluster},
 };
 

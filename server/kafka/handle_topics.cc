@@ -1,9 +1,10 @@
-// CreateTopics, DeleteTopics and DeleteRecords.
+// CreateTopics, CreatePartitions, DeleteTopics and DeleteRecords.
 #include <map>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/kafka/configs.h"
 #include "server/kafka/session.h"
 
 namespace ringtail::kafka {
@@ -13,9 +14,8 @@ using server::ProposalResult;
 
 namespace {
 
-constexpr int8_t kSourceTopic = 1;             // DYNAMIC_TOPIC_CONFIG
-constexpr int8_t kSourceDefault = 5;           // DEFAULT_CONFIG
 constexpr size_t kWorkPerCreatedTopic = 4096;  // its configs, in the response
+constexpr size_t kWorkPerGrownTopic = 1024;
 
 }  // namespace
 
@@ -67,11 +67,11 @@ task::Task<void> Session::CreateOne(Call* call, const CreateTopicsRequest::Creat
   out->topic_id = result.topic_id;
   out->num_partitions = partitions;
   out->replication_factor = 1;
-  for (const server::TopicConfigEntry& entry : server::ListTopicConfig(configs)) {
+  for (const ShownConfig& shown : ShowTopicConfig(broker_, configs)) {
     auto& config = out->configs->Add(arena);
-    config.name = arena.CopyText(entry.name);
-    config.value = arena.CopyText(entry.value);
-    config.config_source = entry.is_default ? kSourceDefault : kSourceTopic;
+    config.name = shown.definition->name;
+    config.value = arena.CopyText(shown.value);
+    config.config_source = Wire(shown.source);
   }
 }
 
@@ -94,6 +94,56 @@ task::Task<void> Session::HandleCreateTopics(Call* call) {
       continue;
     }
     co_await CreateOne(call, wanted, request.validate_only, &out);
+  }
+  Respond(call, response);
+}
+
+task::Task<void> Session::HandleCreatePartitions(Call* call) {
+  CreatePartitionsRequest request;
+  if (!DecodeBody(call, &request)) co_return;
+  call->exchange->connection->ChargeWork(call->exchange,
+                                         request.topics.size() * kWorkPerGrownTopic);
+  std::map<absl::string_view, int> named;
+  for (const auto& wanted : request.topics) ++named[wanted.name];
+  CreatePartitionsResponse response;
+  response.results.Reserve(call->arena, request.topics.size());
+  std::vector<server::AlterTopicProposal> proposals;
+  std::vector<size_t> proposed;  // which of the results
+  for (const auto& wanted : request.topics) {
+    auto& out = response.results.Add(call->arena);
+    out.name = wanted.name;
+    const auto refuse = [&](ErrorCode code, absl::string_view why) {
+      out.error_code = Wire(code);
+      out.error_message = call->arena.CopyText(why);
+    };
+    const server::TopicImage* topic;
+    const Error error = FindTopic(wanted.name, {}, /*by_id=*/false, &topic);
+    if (named[wanted.name] > 1) {
+      refuse(ErrorCode::kInvalidRequest, "the request names this topic more than once");
+    } else if (error != Error::kNone) {
+      refuse(ToErrorCode(error), base::ErrorText(error));
+    } else if (wanted.assignments.has_value()) {
+      refuse(ErrorCode::kInvalidReplicaAssignment,
+             "a broker on its own assigns all partitions to itself");
+    } else if (wanted.count < 1) {
+      refuse(ErrorCode::kInvalidPartitions,
+             absl::StrCat("a topic has at least 1 partition, got ", wanted.count));
+    } else {
+      proposals.push_back({.topic_id = topic->id,
+                           .partitions = static_cast<uint32_t>(wanted.count),
+                           .validate_only = request.validate_only});
+      proposed.push_back(response.results.size() - 1);
+    }
+  }
+  if (!proposals.empty()) {
+    const auto results = co_await broker_.AlterTopics(std::move(proposals));
+    for (size_t i = 0; i < results.size(); ++i) {
+      const base::Failure& failure = results[i].failure;
+      if (failure.ok()) continue;
+      auto& out = response.results[proposed[i]];
+      out.error_code = Wire(ToErrorCode(failure.error));
+      out.error_message = call->arena.CopyText(failure.message);
+    }
   }
   Respond(call, response);
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ inline constexpr size_t kRequestBytesMax = 100 << 20;  // socket.request.max.byt
 // Elements of all arrays of a request: twice 10,000, so that a topic's partitions may all be named
 // at once, or 10,000 partitions of as many topics.
 inline constexpr size_t kRequestElementsMax = 20'000;
+inline constexpr size_t kNameBytesShown = 100;    // of what is quoted in an error message
 inline constexpr size_t kClientIdBytesMax = 255;  // kept for logs; longer ones are cut
 
 // One request while it is handled; reused.
@@ -65,8 +67,14 @@ class Session : public server::Session {
   task::Task<void> HandleCreateTopics(Call* call);
   task::Task<void> HandleDeleteTopics(Call* call);
   task::Task<void> HandleDeleteRecords(Call* call);
+  task::Task<void> HandleCreatePartitions(Call* call);
+  task::Task<void> HandleDescribeConfigs(Call* call);
+  task::Task<void> HandleAlterConfigs(Call* call);
+  task::Task<void> HandleIncrementalAlterConfigs(Call* call);
 
  private:
+  struct Altered;  // a resource of one of the two requests that change configs
+
   // A partition of a Fetch takes 48 bytes decoded; the broker's item, what waits for it, and the
   // response's entry come to some 350.
   static constexpr size_t kWorkPerDecodedByte = 8;
@@ -113,6 +121,20 @@ class Session : public server::Session {
                  MetadataResponse::MetadataResponseTopic* out) const;
   task::Task<void> CreateOne(Call* call, const CreateTopicsRequest::CreatableTopic& wanted,
                              bool validate_only, CreateTopicsResponse::CreatableTopicResult* out);
+  absl::Status CheckBrokerName(absl::string_view name) const;
+  void DescribeBroker(Call* call, const DescribeConfigsRequest& request,
+                      const DescribeConfigsRequest::DescribeConfigsResource& wanted,
+                      DescribeConfigsResponse::DescribeConfigsResult* out);
+  void DescribeTopic(Call* call, const DescribeConfigsRequest& request,
+                     const DescribeConfigsRequest::DescribeConfigsResource& wanted,
+                     DescribeConfigsResponse::DescribeConfigsResult* out);
+  void AlterBroker(Altered* resource) const;
+  std::optional<server::AlterTopicProposal> ToProposal(Altered* resource) const;
+  // `replace`: what a resource does not name goes back to its default.
+  task::Task<void> AlterResources(std::vector<Altered>* resources, bool replace,
+                                  bool validate_only);
+  template <class Response>
+  void RespondAltered(Call* call, const std::vector<Altered>& resources);
 
   server::Broker& broker_;
   const server::Endpoints& endpoints_;

@@ -1,0 +1,99 @@
+#include "server/broker_configs.h"
+
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/config_knobs.h"
+
+namespace ringtail::server {
+namespace {
+
+constexpr int64_t kMillisPerSecond = 1000;
+
+// Kafka's names for knobs that mean the same in the same unit.
+const std::pair<absl::string_view, absl::string_view> kKafkaNames[] = {
+    {"auto_create_topics", "auto.create.topics.enable"},
+    {"data_dir", "log.dirs"},
+    {"default_partitions", "num.partitions"},
+    {"retention_check_ms", "log.retention.check.interval.ms"},
+};
+
+std::string NameOf(const knobs::Field* field) {
+  for (const auto& [knob, name] : kKafkaNames) {
+    if (field->name() == std::string(knob)) return std::string(name);
+  }
+  return absl::StrCat("ringtail.", field->name());
+}
+
+// Numbers are plain ones: the suffixes of sizes are not Kafka's.
+std::string ValueOf(const knobs::Field* field, const Config& config) {
+  if (!knobs::IsNumber(field)) return knobs::Text(field, config);
+  return absl::StrCat(config.GetReflection()->GetInt64(config, field));
+}
+
+std::string DefaultOf(const knobs::Field* field) {
+  const proto::config::Knob& knob = knobs::OptionsOf(field);
+  Config config;
+  if (knob.default_().empty() || !knobs::Set(field, knob.default_(), &config).ok()) return "";
+  return ValueOf(field, config);
+}
+
+std::string HostPort(absl::string_view host, int64_t port) {
+  const bool v6 = host.find(':') != absl::string_view::npos;
+  return v6 ? absl::StrCat("PLAINTEXT://[", host, "]:", port)
+            : absl::StrCat("PLAINTEXT://", host, ":", port);
+}
+
+}  // namespace
+
+std::vector<BrokerConfig> ListBrokerConfigs(const LoadedConfig& loaded) {
+  std::map<std::string, BrokerConfig> all;
+  const auto add = [&all](BrokerConfig config) { all.emplace(config.name, std::move(config)); };
+  const auto is_default = [&loaded](absl::string_view knob) {
+    const knobs::Field* field = knobs::Find(knob);
+    return loaded.sources[static_cast<size_t>(field->number())] == ConfigSource::kDefault;
+  };
+  for (const knobs::Field* field : knobs::All()) {
+    add({.name = NameOf(field),
+         .value = ValueOf(field, loaded.config),
+         .default_value = DefaultOf(field),
+         .type = knobs::IsBool(field)     ? ConfigType::kBoolean
+                 : knobs::IsNumber(field) ? ConfigType::kLong
+                                          : ConfigType::kString,
+         .is_default = is_default(field->name()),
+         .help = knobs::OptionsOf(field).help()});
+  }
+  const Config& config = loaded.config;
+  add({.name = "listeners",
+       .value = HostPort(config.listen(), config.kafka_port()),
+       .default_value = "",
+       .type = ConfigType::kList,
+       .is_default = is_default("listen") && is_default("kafka_port"),
+       .help = "Where Kafka clients connect; each core also has a port of its own."});
+  add({.name = "connections.max.idle.ms",
+       .value = absl::StrCat(config.connection_idle_s() * kMillisPerSecond),
+       .default_value = "600000",
+       .type = ConfigType::kLong,
+       .is_default = is_default("connection_idle_s"),
+       .help = "A connection that sent no request for this long is closed."});
+  const auto fixed = [&add](absl::string_view name, absl::string_view value, ConfigType type,
+                            absl::string_view help) {
+    add({.name = std::string(name),
+         .value = std::string(value),
+         .default_value = std::string(value),
+         .type = type,
+         .help = std::string(help)});
+  };
+  fixed("default.replication.factor", "1", ConfigType::kInt, "One broker, one replica.");
+  fixed("delete.topic.enable", "true", ConfigType::kBoolean, "Topics may be deleted.");
+  fixed("socket.request.max.bytes", "104857600", ConfigType::kInt, "The largest request.");
+  for (const TopicConfigDefinition& topic : TopicConfigDefinitions()) {
+    fixed(topic.broker_name, topic.default_value, topic.type, topic.help);
+  }
+  std::vector<BrokerConfig> list;
+  for (auto& [name, each] : all) list.push_back(std::move(each));
+  return list;
+}
+
+}  // namespace ringtail::server
