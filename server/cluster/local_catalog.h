@@ -16,10 +16,11 @@
 namespace ringtail::server {
 
 inline constexpr char kCatalogFileName[] = "catalog";
-// Space that a disk which others have filled still has for a start, for deletions and for a
-// shorter retention, when nothing is left of what segments leave free (log::DiskReserve): a file that nobody else can take. Given
-// up by a start on a full disk and when the catalog could not be written without it, made again by
-// the first change of the catalog that finds several times as much space.
+// Space that a disk which others have filled still has for a start, for deletions and for a shorter
+// retention, when nothing is left of what segments leave free (log::DiskReserve): a file that
+// nobody else can take. Given up by a start on a full disk and when the catalog could not be
+// written without it, made again by the first change of the catalog that finds several times as
+// much space.
 inline constexpr char kReserveFileName[] = ".reserve";
 inline constexpr int64_t kReserveBytes = 4 << 20;
 

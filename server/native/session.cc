@@ -201,6 +201,10 @@ task::Task<void> Session::Dispatch(server::Exchange* exchange, base::MutableByte
     co_await HandleInitProducer(scratch);
   } else if (request.has_create_topic()) {
     co_await HandleCreateTopic(scratch);
+  } else if (request.has_alter_topic()) {
+    co_await HandleAlterTopic(scratch);
+  } else if (request.has_delete_records()) {
+    co_await HandleDeleteRecords(exchange, scratch);
   } else if (request.has_delete_topic()) {
     co_await HandleDeleteTopic(scratch);
   } else if (request.has_describe_topic()) {

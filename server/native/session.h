@@ -60,7 +60,9 @@ class Session : public server::Session {
   task::Task<void> HandleListOffsets(Scratch* scratch);
   task::Task<void> HandleInitProducer(Scratch* scratch);
   task::Task<void> HandleCreateTopic(Scratch* scratch);
+  task::Task<void> HandleAlterTopic(Scratch* scratch);
   task::Task<void> HandleDeleteTopic(Scratch* scratch);
+  task::Task<void> HandleDeleteRecords(server::Exchange* exchange, Scratch* scratch);
   task::Task<void> HandleDescribeTopic(server::Exchange* exchange, Scratch* scratch);
   void HandleMetadata(Scratch* scratch);
   void FillTopic(const server::TopicImage& topic, proto::client::TopicMetadata* out) const;

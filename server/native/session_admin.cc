@@ -15,6 +15,7 @@ using server::ProposalResult;
 namespace {
 
 constexpr int32_t kProducerEpochMax = INT16_MAX - 1;
+constexpr size_t kWorkPerCut = 128;        // a partition's item and its result
 constexpr size_t kWorkPerDescribed = 768;  // a partition's status and what the response says of it
 
 void SetBytes(const base::Uuid& id, std::string* out) {
@@ -161,6 +162,73 @@ task::Task<void> Session::HandleCreateTopic(Scratch* scratch) {
   SetBytes(result.topic_id, created->mutable_topic_id());
   created->set_partitions(partitions);
   created->set_replication(1);
+}
+
+task::Task<void> Session::HandleAlterTopic(Scratch* scratch) {
+  const auto& request = scratch->request->alter_topic();
+  auto* response = scratch->response;
+  const server::ImagePtr image = broker_.image();  // keeps `topic` while this waits
+  const server::TopicImage* topic;
+  const Error error = FindTopic(request.name(), request.topic_id(), &topic);
+  if (error != Error::kNone) {
+    FillError(error, "", response->mutable_error());
+    co_return;
+  }
+  absl::flat_hash_set<absl::string_view> named;
+  std::string twice;
+  server::AlterTopicProposal proposal{.topic_id = topic->id,
+                                      .partitions = request.partitions(),
+                                      .validate_only = request.validate_only()};
+  for (const auto& entry : request.set()) {
+    if (!named.insert(entry.name()).second) twice = entry.name();
+    proposal.configs.push_back({.name = entry.name(), .value = entry.value()});
+  }
+  for (const std::string& name : request.reset()) {
+    if (!named.insert(name).second) twice = name;
+    proposal.configs.push_back({.name = name, .op = server::ConfigChange::Op::kDelete});
+  }
+  if (!twice.empty()) {
+    FillError(Error::kInvalidRequest, absl::StrCat("config ", twice, " is named more than once"),
+              response->mutable_error());
+    co_return;
+  }
+  std::vector<server::AlterTopicProposal> proposals;
+  proposals.push_back(std::move(proposal));
+  const auto results = co_await broker_.AlterTopics(std::move(proposals));
+  if (!results[0].failure.ok()) {
+    FillError(results[0].failure.error, results[0].failure.message, response->mutable_error());
+    co_return;
+  }
+  const auto before = static_cast<uint32_t>(topic->partitions.size());
+  const bool grown = request.partitions() != 0 && !request.validate_only();
+  response->mutable_alter_topic()->set_partitions(grown ? request.partitions() : before);
+}
+
+task::Task<void> Session::HandleDeleteRecords(server::Exchange* exchange, Scratch* scratch) {
+  const auto& request = scratch->request->delete_records();
+  auto* deleted = scratch->response->mutable_delete_records();
+  exchange->connection->ChargeWork(exchange,
+                                   static_cast<size_t>(request.partitions_size()) * kWorkPerCut);
+  std::vector<server::DeleteRecordsItem> items;
+  std::vector<proto::client::PartitionStart*> results;
+  for (const auto& wanted : request.partitions()) {
+    auto* result = deleted->add_partitions();
+    result->set_log_start_offset(-1);
+    partition::PartitionId id;
+    const Error error = Resolve(wanted.topic(), wanted.topic_id(), wanted.partition(), &id);
+    if (error != Error::kNone) {
+      FillError(error, "", result->mutable_error());
+      continue;
+    }
+    items.push_back({.id = id, .before = base::Offset(wanted.before())});
+    results.push_back(result);
+  }
+  co_await broker_.DeleteRecords(items);
+  for (size_t i = 0; i < items.size(); ++i) {
+    const partition::OffsetResult& cut = items[i].result;
+    if (cut.error != Error::kNone) FillError(cut.error, "", results[i]->mutable_error());
+    results[i]->set_log_start_offset(cut.offset.value());
+  }
 }
 
 task::Task<void> Session::HandleDeleteTopic(Scratch* scratch) {

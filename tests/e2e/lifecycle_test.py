@@ -7,52 +7,15 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 import harness  # noqa: E402
 import kafka_wire  # noqa: E402
+from rdkafka_load import Load, consume  # noqa: E402
 
 PARTITIONS = 4
-
-
-def consume(broker, topic):
-    """{partition: values in order}, read natively."""
-    found = {}
-    for line in broker.ringtail("consume", topic, "--format", "json").splitlines():
-        record = json.loads(line)
-        found.setdefault(record["partition"], []).append(record["value"])
-    return found
-
-
-class Load:
-    """An idempotent producer that notes what was acknowledged, until it is stopped."""
-
-    def __init__(self, broker, topic):
-        self.acked = {partition: [] for partition in range(PARTITIONS)}
-        self.count = 0
-        self.process = subprocess.Popen(
-            [harness.RDKAFKA, "load", broker.kafka(), topic, str(PARTITIONS)],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        self.thread = threading.Thread(target=self._read)
-        self.thread.start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            if not line.endswith(b"\n"):
-                break
-            partition, value = line.split()
-            self.acked[int(partition)].append(value.decode())
-            self.count += 1
-
-    def stop(self):
-        self.process.kill()
-        self.thread.join()
-        self.process.stdout.close()
-        self.process.wait()
-        return self.acked
 
 
 class KillTest(unittest.TestCase):
@@ -61,7 +24,7 @@ class KillTest(unittest.TestCase):
         self.addCleanup(broker.kill)
         broker.start()
         broker.create_topic("t", PARTITIONS)
-        load = Load(broker, "t")
+        load = Load(broker, "t", PARTITIONS)
         try:
             harness.wait_for(lambda: load.count > 5000, "5000 acknowledged records")
             broker.kill()
@@ -166,7 +129,7 @@ class RestartTest(unittest.TestCase):
 
     def test_a_stop_under_load_is_clean_and_loses_nothing(self):
         self.broker.create_topic("load", PARTITIONS)
-        load = Load(self.broker, "load")
+        load = Load(self.broker, "load", PARTITIONS)
         try:
             harness.wait_for(lambda: load.count > 2000, "2000 acknowledged records")
             self.assertEqual(self.broker.stop(), 0)

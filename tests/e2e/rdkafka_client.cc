@@ -7,6 +7,7 @@
 //   rdkafka_client idempotent BROKERS TOPIC COUNT       offsets without gap or repetition
 //   rdkafka_client times BROKERS TOPIC                  offsets by time
 //   rdkafka_client admin BROKERS TOPIC                  create and delete, and their errors
+//   rdkafka_client alter BROKERS TOPIC                  configs and partitions of a living topic
 //   rdkafka_client load BROKERS TOPIC PARTITIONS        until killed; prints each acknowledged
 //   record
 #include <librdkafka/rdkafka.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -380,6 +382,161 @@ int Admin(const std::string& brokers, const std::string& topic) {
   return 0;
 }
 
+struct DestroyResource {
+  void operator()(rd_kafka_ConfigResource_t* resource) const {
+    rd_kafka_ConfigResource_destroy(resource);
+  }
+};
+using Resource = std::unique_ptr<rd_kafka_ConfigResource_t, DestroyResource>;
+
+Resource NewResource(rd_kafka_ResourceType_t type, const std::string& name,
+                     const Settings& configs) {
+  Resource resource(rd_kafka_ConfigResource_new(type, name.c_str()));
+  for (const auto& [key, value] : configs) {
+    CheckNoError(rd_kafka_ConfigResource_set_config(resource.get(), key.c_str(), value.c_str()),
+                 key);
+  }
+  return resource;
+}
+
+// Waits for the answer of one admin call about one resource and looks at it.
+rd_kafka_resp_err_t ResourceResult(
+    rd_kafka_queue_t* queue, bool alter,
+    const std::function<void(const rd_kafka_ConfigResource_t*)>& look) {
+  rd_kafka_event_t* event = rd_kafka_queue_poll(queue, kDeadlineMs);
+  if (event == nullptr) Fail("no answer to an admin call in time");
+  CheckNoError(rd_kafka_event_error(event), "admin call");
+  size_t count = 0;
+  const rd_kafka_ConfigResource_t** results =
+      alter ? rd_kafka_AlterConfigs_result_resources(rd_kafka_event_AlterConfigs_result(event),
+                                                     &count)
+            : rd_kafka_DescribeConfigs_result_resources(
+                  rd_kafka_event_DescribeConfigs_result(event), &count);
+  Check(count == 1, "one resource");
+  const rd_kafka_resp_err_t error = rd_kafka_ConfigResource_error(results[0]);
+  const char* message = rd_kafka_ConfigResource_error_string(results[0]);
+  printf("%s: %s\n", rd_kafka_err2name(error), message == nullptr ? "" : message);
+  if (error == RD_KAFKA_RESP_ERR_NO_ERROR && look) look(results[0]);
+  rd_kafka_event_destroy(event);
+  return error;
+}
+
+rd_kafka_resp_err_t AlterConfigs(rd_kafka_t* client, rd_kafka_ResourceType_t type,
+                                 const std::string& name, const Settings& configs) {
+  rd_kafka_queue_t* queue = rd_kafka_queue_new(client);
+  const Resource resource = NewResource(type, name, configs);
+  rd_kafka_ConfigResource_t* wanted = resource.get();
+  rd_kafka_AlterConfigs(client, &wanted, 1, nullptr, queue);
+  const rd_kafka_resp_err_t result = ResourceResult(queue, true, nullptr);
+  rd_kafka_queue_destroy(queue);
+  return result;
+}
+
+struct ConfigValue {
+  std::string value;
+  rd_kafka_ConfigSource_t source;
+  bool read_only = false;
+  std::vector<std::string> synonyms;
+};
+
+std::map<std::string, ConfigValue> DescribeConfigs(rd_kafka_t* client, rd_kafka_ResourceType_t type,
+                                                   const std::string& name) {
+  std::map<std::string, ConfigValue> found;
+  rd_kafka_queue_t* queue = rd_kafka_queue_new(client);
+  const Resource resource = NewResource(type, name, {});
+  rd_kafka_ConfigResource_t* wanted = resource.get();
+  rd_kafka_DescribeConfigs(client, &wanted, 1, nullptr, queue);
+  const auto look = [&](const rd_kafka_ConfigResource_t* result) {
+    size_t count = 0;
+    const rd_kafka_ConfigEntry_t** entries = rd_kafka_ConfigResource_configs(result, &count);
+    for (size_t i = 0; i < count; ++i) {
+      const char* value = rd_kafka_ConfigEntry_value(entries[i]);
+      ConfigValue& config = found[rd_kafka_ConfigEntry_name(entries[i])];
+      config.value = value == nullptr ? "null" : value;
+      config.source = rd_kafka_ConfigEntry_source(entries[i]);
+      config.read_only = rd_kafka_ConfigEntry_is_read_only(entries[i]) == 1;
+      size_t synonyms = 0;
+      const rd_kafka_ConfigEntry_t** each = rd_kafka_ConfigEntry_synonyms(entries[i], &synonyms);
+      for (size_t j = 0; j < synonyms; ++j) {
+        config.synonyms.push_back(rd_kafka_ConfigEntry_name(each[j]));
+      }
+    }
+  };
+  CheckNoError(ResourceResult(queue, false, look), "describe configs of " + name);
+  rd_kafka_queue_destroy(queue);
+  return found;
+}
+
+rd_kafka_resp_err_t GrowTopic(rd_kafka_t* client, const std::string& topic, size_t partitions) {
+  rd_kafka_queue_t* queue = rd_kafka_queue_new(client);
+  char error[512];
+  rd_kafka_NewPartitions_t* wanted =
+      rd_kafka_NewPartitions_new(topic.c_str(), partitions, error, sizeof(error));
+  if (wanted == nullptr) Fail(error);
+  rd_kafka_CreatePartitions(client, &wanted, 1, nullptr, queue);
+  rd_kafka_event_t* event = rd_kafka_queue_poll(queue, kDeadlineMs);
+  if (event == nullptr) Fail("no answer to an admin call in time");
+  CheckNoError(rd_kafka_event_error(event), "admin call");
+  size_t count = 0;
+  const rd_kafka_topic_result_t** results = rd_kafka_CreatePartitions_result_topics(
+      rd_kafka_event_CreatePartitions_result(event), &count);
+  Check(count == 1, "one result");
+  const rd_kafka_resp_err_t result = rd_kafka_topic_result_error(results[0]);
+  const char* message = rd_kafka_topic_result_error_string(results[0]);
+  printf("%s: %s\n", rd_kafka_err2name(result), message == nullptr ? "" : message);
+  rd_kafka_event_destroy(event);
+  rd_kafka_NewPartitions_destroy(wanted);
+  rd_kafka_queue_destroy(queue);
+  return result;
+}
+
+// `topic` is there with one partition. (This librdkafka has no IncrementalAlterConfigs.)
+int Alter(const std::string& brokers, const std::string& topic) {
+  const Client client = NewClient(RD_KAFKA_PRODUCER, brokers, {}, nullptr);
+  const auto configs = [&] {
+    return DescribeConfigs(client.get(), RD_KAFKA_RESOURCE_TOPIC, topic);
+  };
+  Check(configs()["retention.ms"].source == RD_KAFKA_CONFIG_SOURCE_DEFAULT_CONFIG, "a default");
+  CheckNoError(AlterConfigs(client.get(), RD_KAFKA_RESOURCE_TOPIC, topic,
+                            {{"retention.ms", "86400000"}, {"max.message.bytes", "5000"}}),
+               "alter configs");
+  ConfigValue retention = configs()["retention.ms"];
+  Check(retention.value == "86400000", "the new value");
+  Check(retention.source == RD_KAFKA_CONFIG_SOURCE_DYNAMIC_TOPIC_CONFIG, "the topic's own value");
+  Check(retention.synonyms == std::vector<std::string>({"retention.ms", "log.retention.ms"}),
+        "the topic's value and the broker's");
+  CheckNoError(
+      AlterConfigs(client.get(), RD_KAFKA_RESOURCE_TOPIC, topic, {{"max.message.bytes", "5000"}}),
+      "alter configs again");
+  Check(configs()["retention.ms"].value == "604800000", "what is not named to be default again");
+  Check(AlterConfigs(client.get(), RD_KAFKA_RESOURCE_TOPIC, topic, {{"retention.ms", "x"}}) ==
+            RD_KAFKA_RESP_ERR_INVALID_CONFIG,
+        "a bad value to be refused");
+  Check(AlterConfigs(client.get(), RD_KAFKA_RESOURCE_TOPIC, topic + "-absent",
+                     {{"retention.ms", "5"}}) == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
+        "an unknown topic to be refused");
+  Check(AlterConfigs(client.get(), RD_KAFKA_RESOURCE_BROKER, "0", {{"num.partitions", "5"}}) ==
+            RD_KAFKA_RESP_ERR_INVALID_REQUEST,
+        "what cannot be changed live to be refused");
+  auto broker = DescribeConfigs(client.get(), RD_KAFKA_RESOURCE_BROKER, "0");
+  Check(broker["num.partitions"].value == "1" && broker["num.partitions"].read_only,
+        "the broker's settings");
+  CheckNoError(GrowTopic(client.get(), topic, 4), "create partitions");
+  Check(GrowTopic(client.get(), topic, 4) == RD_KAFKA_RESP_ERR_INVALID_PARTITIONS,
+        "as many as before to be refused");
+  Check(GrowTopic(client.get(), topic + "-absent", 4) == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
+        "an unknown topic to be refused");
+  Delivered delivered;
+  const Client producer = NewClient(RD_KAFKA_PRODUCER, brokers, {}, &delivered);
+  for (int32_t partition = 0; partition < 4; ++partition) {
+    CheckNoError(Send(producer.get(), topic, partition, {std::nullopt, "new", {}}, 0), "produce");
+  }
+  CheckNoError(rd_kafka_flush(producer.get(), kDeadlineMs), "flush");
+  CheckNoError(delivered.error, "delivery to each partition");
+  Check(delivered.offsets.size() == 4, "a report for each");
+  return 0;
+}
+
 int Load(const std::string& brokers, const std::string& topic, int partitions) {
   Delivered delivered;
   delivered.print = true;
@@ -408,6 +565,7 @@ int main(int argc, char** argv) {
   if (is("idempotent", 3)) return Idempotent(argv[2], argv[3], strtoul(argv[4], nullptr, 10));
   if (is("times", 2)) return Times(argv[2], argv[3]);
   if (is("admin", 2)) return Admin(argv[2], argv[3]);
+  if (is("alter", 2)) return Alter(argv[2], argv[3]);
   if (is("load", 3)) return Load(argv[2], argv[3], atoi(argv[4]));
   fprintf(stderr, "usage: see the top of rdkafka_client.cc\n");
   return 2;

@@ -1,6 +1,11 @@
-// ringtail topic create|list|describe|delete
+// ringtail topic create|list|describe|alter|delete-records|delete
 #include <stdio.h>
 
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "engine/base/result.h"
@@ -14,20 +19,30 @@ struct TopicOptions {
   std::string name;
   uint32_t partitions = 0;
   std::vector<std::string> configs;
+  std::vector<std::string> resets;
+  bool validate_only = false;
+  std::vector<int32_t> cut_partitions;
+  std::string before;
   bool json = false;
 };
+
+// "NAME=VALUE"; `option` says where it stands.
+absl::StatusOr<std::pair<std::string, std::string>> ParseConfig(absl::string_view option,
+                                                                const std::string& config) {
+  const std::pair<std::string, std::string> pair = absl::StrSplit(config, absl::MaxSplits('=', 1));
+  if (pair.first.empty() || config.find('=') == std::string::npos) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(option, config, ": use NAME=VALUE, as in segment.bytes=67108864"));
+  }
+  return pair;
+}
 
 absl::Status Create(const Context& context, const TopicOptions& options) {
   client::CreateTopicOptions create;
   create.partitions = options.partitions;
   for (const std::string& config : options.configs) {
-    const std::pair<std::string, std::string> pair =
-        absl::StrSplit(config, absl::MaxSplits('=', 1));
-    if (pair.first.empty() || config.find('=') == std::string::npos) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--config ", config, ": use NAME=VALUE, as in segment.bytes=67108864"));
-    }
-    create.configs.push_back(pair);
+    RT_ASSIGN_OR_RETURN(auto pair, ParseConfig("--config ", config));
+    create.configs.push_back(std::move(pair));
   }
   RT_ASSIGN_OR_RETURN(auto client, context.Connect());
   RT_ASSIGN_OR_RETURN(const base::Uuid id, client->CreateTopic(options.name, create));
@@ -105,6 +120,50 @@ absl::Status Describe(const Context& context, const TopicOptions& options) {
   return absl::OkStatus();
 }
 
+absl::Status Alter(const Context& context, const TopicOptions& options) {
+  client::AlterTopicOptions alter{.reset = options.resets,
+                                  .partitions = options.partitions,
+                                  .validate_only = options.validate_only};
+  for (const std::string& config : options.configs) {
+    RT_ASSIGN_OR_RETURN(auto pair, ParseConfig("", config));
+    alter.set.push_back(std::move(pair));
+  }
+  if (alter.set.empty() && alter.reset.empty() && alter.partitions == 0) {
+    return absl::InvalidArgumentError(
+        "nothing to change: give NAME=VALUE, --delete NAME or --partitions N");
+  }
+  RT_ASSIGN_OR_RETURN(auto client, context.Connect());
+  RT_ASSIGN_OR_RETURN(const uint32_t partitions, client->AlterTopic(options.name, alter));
+  if (options.validate_only) {
+    printf("topic %s: this would be taken; nothing was changed\n", options.name.c_str());
+  } else {
+    printf("altered topic %s (%u partition%s)\n", options.name.c_str(), partitions,
+           partitions == 1 ? "" : "s");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DeleteRecords(const Context& context, const TopicOptions& options) {
+  int64_t before = -1;
+  if (options.before != "end" && (!absl::SimpleAtoi(options.before, &before) || before < 0)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--before ", options.before, ": use an offset, or end"));
+  }
+  RT_ASSIGN_OR_RETURN(auto client, context.Connect());
+  std::vector<int32_t> partitions = options.cut_partitions;
+  if (partitions.empty()) {
+    RT_ASSIGN_OR_RETURN(const int32_t count, client->PartitionCount(options.name));
+    for (int32_t partition = 0; partition < count; ++partition) partitions.push_back(partition);
+  }
+  RT_ASSIGN_OR_RETURN(const std::vector<int64_t> starts,
+                      client->DeleteRecords(options.name, partitions, before));
+  for (size_t i = 0; i < partitions.size(); ++i) {
+    printf("partition %d of %s starts at offset %s\n", partitions[i], options.name.c_str(),
+           WithCommas(static_cast<uint64_t>(starts[i])).c_str());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Delete(const Context& context, const TopicOptions& options) {
   RT_ASSIGN_OR_RETURN(auto client, context.Connect());
   RT_RETURN_IF_ERROR(client->DeleteTopic(options.name));
@@ -112,10 +171,56 @@ absl::Status Delete(const Context& context, const TopicOptions& options) {
   return absl::OkStatus();
 }
 
+void AddAlterCommand(CLI::App* topic, std::shared_ptr<TopicOptions> options, Context& context) {
+  CLI::App* alter =
+      topic->add_subcommand("alter", "Change a topic's configs, or give it more partitions");
+  alter->add_option("name", options->name, "the topic")->required();
+  alter->add_option("config", options->configs, "configs to set, NAME=VALUE");
+  alter
+      ->add_option("-d,--delete", options->resets,
+                   "a config that goes back to its default; "
+                   "repeatable")
+      ->allow_extra_args(false);
+  alter
+      ->add_option("-p,--partitions", options->partitions,
+                   "how many partitions there shall be: more than now")
+      ->check(CLI::PositiveNumber);
+  alter->add_flag("--validate-only", options->validate_only, "check only, change nothing");
+  alter->footer(
+      "All of it is taken or nothing, and holds at once: no restart.\n"
+      "With more partitions the same key may go to another one than before.\n\n"
+      "Examples:\n  ringtail topic alter events retention.ms=86400000 segment.bytes=67108864\n"
+      "  ringtail topic alter events --delete retention.ms\n"
+      "  ringtail topic alter events ringtail.durability=page_cache --validate-only\n"
+      "  ringtail topic alter events --partitions 8");
+  alter->callback([options, &context] {
+    context.command = [options](Context& c) { return Alter(c, *options); };
+  });
+}
+
+void AddDeleteRecordsCommand(CLI::App* topic, std::shared_ptr<TopicOptions> options,
+                             Context& context) {
+  CLI::App* cut =
+      topic->add_subcommand("delete-records", "Delete a topic's records below an offset, for good");
+  cut->add_option("name", options->name, "the topic")->required();
+  cut->add_option("--before", options->before,
+                  "the first offset to stay; end: all records there are go")
+      ->required();
+  cut->add_option("--partition", options->cut_partitions, "only this one; repeatable")
+      ->allow_extra_args(false);
+  cut->footer(
+      "Space is given back by whole segments.\n\n"
+      "Examples:\n  ringtail topic delete-records events --partition 0 --before 1000\n"
+      "  ringtail topic delete-records events --before end");
+  cut->callback([options, &context] {
+    context.command = [options](Context& c) { return DeleteRecords(c, *options); };
+  });
+}
+
 }  // namespace
 
 void AddTopicCommands(CLI::App& app, Context& context) {
-  CLI::App* topic = app.add_subcommand("topic", "Create, list, describe and delete topics");
+  CLI::App* topic = app.add_subcommand("topic", "Create, list, describe, change and delete topics");
   topic->require_subcommand(1);
   auto options = std::make_shared<TopicOptions>();
   CLI::App* create = topic->add_subcommand("create", "Create a topic");
@@ -141,6 +246,8 @@ void AddTopicCommands(CLI::App& app, Context& context) {
   describe->callback([options, &context] {
     context.command = [options](Context& c) { return Describe(c, *options); };
   });
+  AddAlterCommand(topic, options, context);
+  AddDeleteRecordsCommand(topic, options, context);
   CLI::App* remove = topic->add_subcommand("delete", "Delete a topic and its records, for good");
   remove->add_option("name", options->name, "the topic")->required();
   remove->callback([options, &context] {

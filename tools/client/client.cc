@@ -143,6 +143,52 @@ absl::StatusOr<base::Uuid> Client::CreateTopic(absl::string_view name,
   return id;
 }
 
+absl::StatusOr<uint32_t> Client::AlterTopic(absl::string_view name,
+                                            const AlterTopicOptions& options) {
+  wire::RequestHeader request;
+  wire::AlterTopicRequest* alter = request.mutable_alter_topic();
+  alter->set_name(std::string(name));
+  for (const auto& [key, value] : options.set) {
+    wire::ConfigEntry* entry = alter->add_set();
+    entry->set_name(key);
+    entry->set_value(value);
+  }
+  for (const std::string& key : options.reset) alter->add_reset(key);
+  alter->set_partitions(options.partitions);
+  alter->set_validate_only(options.validate_only);
+  wire::ResponseHeader response;
+  const absl::Status status = CallBootstrap(&request, &response, Repeat::kNever);
+  metadata_->Forget(name);
+  RT_RETURN_IF_ERROR(Annotate(status, absl::StrCat("alter topic '", name, "'")));
+  return response.alter_topic().partitions();
+}
+
+absl::StatusOr<std::vector<int64_t>> Client::DeleteRecords(absl::string_view topic,
+                                                           const std::vector<int32_t>& partitions,
+                                                           int64_t before) {
+  wire::RequestHeader request;
+  for (const int32_t partition : partitions) {
+    wire::PartitionCut* cut = request.mutable_delete_records()->add_partitions();
+    cut->set_topic(std::string(topic));
+    cut->set_partition(static_cast<uint32_t>(partition));
+    cut->set_before(before);
+  }
+  const std::string what = absl::StrCat("delete records of topic '", topic, "'");
+  wire::ResponseHeader response;
+  RT_RETURN_IF_ERROR(Annotate(CallBootstrap(&request, &response, Repeat::kNever), what));
+  const wire::DeleteRecordsResponse& from = response.delete_records();
+  if (static_cast<size_t>(from.partitions_size()) != partitions.size()) {
+    return absl::InternalError(absl::StrCat(what, ": the broker's answer leaves partitions out"));
+  }
+  std::vector<int64_t> starts;
+  for (size_t i = 0; i < partitions.size(); ++i) {
+    const wire::PartitionStart& one = from.partitions(static_cast<int>(i));
+    RT_RETURN_IF_ERROR(ToStatus(one.error(), absl::StrCat(what, ": partition ", partitions[i])));
+    starts.push_back(one.log_start_offset());
+  }
+  return starts;
+}
+
 absl::Status Client::DeleteTopic(absl::string_view name) {
   wire::RequestHeader request;
   request.mutable_delete_topic()->set_name(std::string(name));

@@ -53,6 +53,14 @@ struct CreateTopicOptions {
   std::vector<std::pair<std::string, std::string>> configs;
 };
 
+// All of it or nothing.
+struct AlterTopicOptions {
+  std::vector<std::pair<std::string, std::string>> set;
+  std::vector<std::string> reset;  // configs that go back to their default
+  uint32_t partitions = 0;         // more than now; 0: as many
+  bool validate_only = false;
+};
+
 struct PartitionDescription {
   int32_t leader_node = -1;
   int32_t leader_epoch = -1;
@@ -105,7 +113,15 @@ class Client {
   // kAlreadyExists, kInvalidArgument (name, partitions, config), kDeadlineExceeded. When the
   // connection is lost meanwhile the topic may or may not have been created: kUnavailable.
   absl::StatusOr<base::Uuid> CreateTopic(absl::string_view name, const CreateTopicOptions& options);
+  // How many partitions the topic has then. Producers and consumers learn of new ones when they ask
+  // for metadata next. kInvalidArgument: it was not changed; kUnavailable: it may have been.
+  absl::StatusOr<uint32_t> AlterTopic(absl::string_view name, const AlterTopicOptions& options);
   absl::Status DeleteTopic(absl::string_view name);
+  // Deletes what lies below `before`, for good; -1: all that consumers can read. Where each of the
+  // partitions starts then, in order. After an error some of them may have been cut.
+  absl::StatusOr<std::vector<int64_t>> DeleteRecords(absl::string_view topic,
+                                                     const std::vector<int32_t>& partitions,
+                                                     int64_t before);
   absl::StatusOr<TopicDescription> DescribeTopic(absl::string_view name);
   // All nodes and topics.
   absl::StatusOr<ClusterDescription> DescribeCluster();

@@ -354,6 +354,89 @@ TEST_F(NativeSessionTest, TopicsAreMadeDescribedAndDeleted) {
   EXPECT_EQ(Ask(describe).header.error().code(), Error::UNKNOWN_TOPIC);
 }
 
+TEST_F(NativeSessionTest, ALivingTopicIsAltered) {
+  const auto alter = [&](const std::string& name, const std::string& value, uint32_t partitions) {
+    RequestHeader request = Request();
+    auto* body = request.mutable_alter_topic();
+    body->set_name("t");
+    body->set_partitions(partitions);
+    if (value == "reset") body->add_reset(name);
+    if (!name.empty() && value != "reset") {
+      auto* entry = body->add_set();
+      entry->set_name(name);
+      entry->set_value(value);
+    }
+    return request;
+  };
+  const auto value_of = [&](const std::string& name) -> std::string {
+    RequestHeader request = Request();
+    request.mutable_describe_topic()->set_name("t");
+    const NativeReply reply = Ask(request);
+    for (const auto& config : reply.header.describe_topic().configs()) {
+      if (config.name() == name) return config.value();
+    }
+    return "?";
+  };
+  EXPECT_EQ(Ask(alter("segment.ms", "77", 0)).header.alter_topic().partitions(), 3u);
+  EXPECT_EQ(value_of("segment.ms"), "77");
+  RequestHeader checked = alter("segment.ms", "reset", 9);
+  checked.mutable_alter_topic()->set_validate_only(true);
+  EXPECT_EQ(Ask(checked).header.alter_topic().partitions(), 3u);
+  EXPECT_EQ(value_of("segment.ms"), "77");
+  EXPECT_EQ(Ask(alter("segment.ms", "reset", 5)).header.alter_topic().partitions(), 5u);
+  EXPECT_EQ(value_of("segment.ms"), "604800000");
+  const std::string batch = log::MakeBatch({});
+  EXPECT_EQ(Ask(Produce(4, batch), batch).header.produce().partitions(0).error().code(), Error::OK);
+
+  const auto refused = [&](const RequestHeader& request) {
+    const NativeReply reply = Ask(request);
+    EXPECT_FALSE(reply.header.has_alter_topic());
+    return reply.header.error().code();
+  };
+  EXPECT_EQ(refused(alter("", "", 5)), Error::INVALID_REQUEST);
+  EXPECT_EQ(refused(alter("no.such", "1", 0)), Error::INVALID_CONFIG);
+  EXPECT_EQ(refused(alter("segment.ms", "x", 7)), Error::INVALID_CONFIG);
+  RequestHeader twice = alter("segment.ms", "5", 0);
+  twice.mutable_alter_topic()->add_reset("segment.ms");
+  EXPECT_EQ(refused(twice), Error::INVALID_REQUEST);
+  RequestHeader unknown = alter("segment.ms", "5", 0);
+  unknown.mutable_alter_topic()->set_name("nowhere");
+  EXPECT_EQ(refused(unknown), Error::UNKNOWN_TOPIC);
+  unknown.mutable_alter_topic()->clear_name();
+  EXPECT_EQ(refused(unknown), Error::INVALID_REQUEST);
+  EXPECT_EQ(value_of("segment.ms"), "604800000");
+  ExpectStillServing();
+}
+
+TEST_F(NativeSessionTest, RecordsAreDeletedFromTheStartOn) {
+  const std::string batch = log::MakeBatch({.records = 10});
+  ASSERT_EQ(Ask(Produce(1, batch), batch).header.produce().partitions(0).error().code(), Error::OK);
+  RequestHeader request = Request();
+  for (const auto& [partition, before] :
+       std::vector<std::pair<uint32_t, int64_t>>{{1, 4}, {1, 11}, {1, -2}, {0, -1}, {9, 0}}) {
+    auto* cut = request.mutable_delete_records()->add_partitions();
+    cut->set_topic("t");
+    cut->set_partition(partition);
+    cut->set_before(before);
+  }
+  const auto deleted = Ask(request).header.delete_records();
+  ASSERT_EQ(deleted.partitions_size(), 5);
+  EXPECT_EQ(deleted.partitions(0).log_start_offset(), 4);
+  EXPECT_FALSE(deleted.partitions(0).has_error());
+  for (const int i : {1, 2}) {
+    EXPECT_EQ(deleted.partitions(i).error().code(), Error::OFFSET_OUT_OF_RANGE);
+    EXPECT_EQ(deleted.partitions(i).log_start_offset(), -1);
+  }
+  EXPECT_EQ(deleted.partitions(3).log_start_offset(), 0) << "there was nothing";
+  EXPECT_EQ(deleted.partitions(4).error().code(), Error::UNKNOWN_TOPIC);
+  RequestHeader all = Request();
+  auto* cut = all.mutable_delete_records()->add_partitions();
+  cut->set_topic_id(IdOf("t"));
+  cut->set_partition(1);
+  cut->set_before(-1);
+  EXPECT_EQ(Ask(all).header.delete_records().partitions(0).log_start_offset(), 10);
+}
+
 TEST_F(NativeSessionTest, TopicsThatCannotBeAreRefused) {
   const auto refused = [&](const std::string& name, uint32_t partitions, uint32_t replication,
                            const std::string& config) {
