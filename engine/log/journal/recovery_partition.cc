@@ -308,7 +308,9 @@ bool RecoveryRun::IsThere(JournalKey key, OldJournal* journal, const SegmentFile
         return each->entry.position == 0 && each->entry.segment_base <= chain->log_start;
       });
   std::string missing;
-  if (!written && !files.BeginsBy(chain->log_start, chain->end)) {
+  // What a page_cache log has above its synced end may go with the power.
+  const LogEnd& needed = chain->page_cache ? chain->lowest : chain->end;
+  if (!written && !files.BeginsBy(chain->log_start, needed)) {
     missing = files.WhatIsMissing(chain->log_start);
   }
   if (missing.empty() && files.Reaches(chain->lowest, chain->log_start) &&
