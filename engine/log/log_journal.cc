@@ -1,5 +1,6 @@
 // A log's side of its core's journal: ops with two halves, bypass, modes, and what reclaim asks.
 #include <algorithm>
+#include <coroutine>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
@@ -9,11 +10,31 @@
 #include "engine/log/journal/core_journal.h"
 #include "engine/log/journal/mutants.h"
 #include "engine/log/log.h"
+#include "engine/task/scheduler.h"
 
 namespace ringtail::log {
 namespace {
 
 constexpr base::Nanos kSwitchRetry = base::kNanosPerSecond;
+constexpr size_t kAloneTasks = 1;  // ready when no other log writes: the end of the turn's flush
+
+// Ends in the loop's next turn, behind the poll that hands over what this turn submits.
+class NextTurn : private task::Timer {
+ public:
+  NextTurn() : Timer(&Fire) {}
+  bool await_ready() const { return false; }
+  void await_suspend(std::coroutine_handle<> waiter) {
+    waiter_ = waiter;
+    Arm(task::Scheduler::Current(), task::Scheduler::Current().now());
+  }
+  void await_resume() const {}
+
+ private:
+  static void Fire(Timer* timer) {
+    task::Scheduler::Current().Ready(static_cast<NextTurn*>(timer)->waiter_);
+  }
+  std::coroutine_handle<> waiter_;
+};
 
 EntryHeader EntryAt(EntryType type, const LogEnd& end) {
   EntryHeader entry;
@@ -163,8 +184,10 @@ task::Task<void> Log::WriteJournaled(FilePin pin) {
   co_await WriteOp(std::move(pin), entries, bytes);
 }
 
-// The segment write is submitted in the turn in which the entry is staged; neither waits for the
-// other.
+// The segment write begins in the turn in which the entry is staged, or where other logs have
+// something to write, too, in the next one: inline writes take this thread, so the frame with all
+// their entries goes out first, and the device works meanwhile. Neither waits for the other.
+// 4 KiB to each of 64 partitions, ext4: see (f) in perf/README.md.
 task::Task<void> Log::WriteOp(FilePin pin, size_t entries, int64_t bytes) {
   Segment& segment = *queue_.front().segment;
   absl::Status status = co_await StagePendingCut();
@@ -185,6 +208,7 @@ task::Task<void> Log::WriteOp(FilePin pin, size_t entries, int64_t bytes) {
     FailQueue(status.ok() ? WhyNotStaged() : status);
     co_return;
   }
+  if (task::Scheduler::Current().ready_count() > kAloneTasks) co_await NextTurn();
   const int64_t done = co_await WriteGathered(pin, segment, bytes);
   if (done == bytes) {
     Written(entries, bytes);
