@@ -29,11 +29,13 @@ class Window {
         file_bytes_(file_bytes),
         read_bytes_(read_bytes) {}
 
-  // `bytes` from `position` on, or up to the end of the file.
-  task::Task<absl::StatusOr<base::ByteView>> At(int64_t position, int64_t bytes) {
+  // `bytes` from `position` on, or up to the end of the file. What lies at `end` and behind it is
+  // not read ahead.
+  task::Task<absl::StatusOr<base::ByteView>> At(int64_t position, int64_t bytes, int64_t end) {
     bytes = std::min(bytes, file_bytes_ - position);
     if (position < at_ || position + bytes > at_ + static_cast<int64_t>(data_.size())) {
-      const int64_t wanted = std::min(std::max(bytes, read_bytes_), file_bytes_ - position);
+      const int64_t ahead = std::min(read_bytes_, end - position);
+      const int64_t wanted = std::min(std::max(bytes, ahead), file_bytes_ - position);
       data_.resize(static_cast<size_t>(wanted));
       int64_t done = co_await Read(0, data_.size(), position);
       if (done == -EIO) done = co_await ReadBlocks(position);
@@ -74,6 +76,46 @@ class Window {
   std::vector<uint8_t> data_;
 };
 
+// Where in a file frames are looked for: block by block, until there have been none for long; then
+// in probes.
+class Search {
+ public:
+  explicit Search(const JournalScanOptions& options) : options_(options) {}
+
+  int64_t at() const { return at_; }
+  // Nothing at this place or behind it is looked at next.
+  int64_t end() const { return skipped_from_ > 0 ? probe_end_ : INT64_MAX; }
+  // A frame of so many bytes is here. False: it came after skipped blocks, which come first now.
+  bool Found(int64_t bytes) {
+    if (skipped_from_ > 0) {
+      all_until_ = at_;
+      at_ = std::exchange(skipped_from_, 0);
+      return false;
+    }
+    at_ += bytes;
+    quiet_until_ = at_ + options_.quiet_bytes;
+    return true;
+  }
+  void NotFound() {
+    at_ += int64_t{kJournalBlockBytes};
+    if (at_ < all_until_ || at_ < quiet_until_) return;
+    if (skipped_from_ == 0) {
+      skipped_from_ = probe_end_ = at_;
+    }
+    if (at_ < probe_end_) return;
+    at_ += std::max<int64_t>(options_.probe_every_bytes - options_.probe_bytes, 0);
+    probe_end_ = at_ + options_.probe_bytes;
+  }
+
+ private:
+  const JournalScanOptions& options_;
+  int64_t at_ = kJournalBlockBytes;
+  int64_t quiet_until_ = int64_t{kJournalBlockBytes} + options_.quiet_bytes;
+  int64_t all_until_ = 0;
+  int64_t skipped_from_ = 0;  // 0: nothing has been skipped
+  int64_t probe_end_ = 0;
+};
+
 struct FoundFrame {
   FrameHeader header;
   uint32_t file = 0;
@@ -97,9 +139,10 @@ task::Task<absl::Status> FindFrames(io::Backend& io, JournalScanOptions options,
   place.dir_id = options.dir_id;
   absl::Status status;
   constexpr int64_t kBlock = kJournalBlockBytes;
-  for (int64_t at = kBlock; at + kBlock <= file.bytes;) {
+  for (Search search(options); search.at() + kBlock <= file.bytes;) {
+    const int64_t at = search.at();
     place.position = at;
-    auto bytes = co_await window.At(at, kBlock);
+    auto bytes = co_await window.At(at, kBlock, search.end());
     status = bytes.status();
     if (!status.ok()) break;
     if (file.number == 0 && bytes->size() >= sizeof(FrameHeader)) {
@@ -110,13 +153,14 @@ task::Task<absl::Status> FindFrames(io::Backend& io, JournalScanOptions options,
       place.file_number = guess.file_number;
     }
     const auto header = DecodeFrameHeader(*bytes, place);
-    int64_t step = kBlock;
+    bool is_frame = false;
     if (header.ok()) {
-      bytes = co_await window.At(at, header->frame_bytes);
+      bytes = co_await window.At(at, header->frame_bytes, INT64_MAX);
       status = bytes.status();
       if (!status.ok()) break;
       auto frame = DecodeFrame(*bytes, place);
-      if (frame.ok()) {
+      is_frame = frame.ok();
+      if (is_frame && search.Found(frame->header.frame_bytes)) {
         FoundFrame each;
         each.header = frame->header;
         each.file = index;
@@ -127,11 +171,10 @@ task::Task<absl::Status> FindFrames(io::Backend& io, JournalScanOptions options,
           each.entries.push_back({entry, options.run, options.core, frame->header.seq, nth, index,
                                   at + entry.payload_offset, whole});
         }
-        step = frame->header.frame_bytes;
         found->push_back(std::move(each));
       }
     }
-    at += step;
+    if (!is_frame) search.NotFound();
   }
   co_await io::CloseFile(io, fd);
   co_return status;

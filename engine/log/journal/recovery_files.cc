@@ -13,6 +13,12 @@
 #include "engine/log/segment_name.h"
 
 namespace ringtail::log {
+namespace {
+
+constexpr int64_t kGatherBytes = 1 << 20;
+
+}  // namespace
+
 std::string SegmentFiles::PathOf(uint64_t base) const {
   const base::Offset offset(static_cast<int64_t>(base));
   return absl::StrCat(directory_, "/", SegmentFileName(offset, kLogSuffix));
@@ -123,17 +129,46 @@ task::Task<bool> SegmentFiles::Connects(LogEnd from, LogEnd to,
 
 task::Task<absl::Status> SegmentFiles::Write(uint64_t base, int64_t position,
                                              base::ByteView bytes) {
-  const bool made = !sizes_.contains(base);
-  RT_CO_ASSIGN_OR_RETURN(const int fd, co_await Open(base, O_RDWR | (made ? O_CREAT : 0)));
-  iovec vector{const_cast<uint8_t*>(bytes.data()), bytes.size()};
-  const int64_t done = co_await io::WriteFully(io_, fd, &vector, 1, position, 0);
-  co_await io::CloseFile(io_, fd);
-  if (done < 0) co_return io::ErrnoStatus(static_cast<int>(-done), "write", PathOf(base));
-  if (done < static_cast<int64_t>(bytes.size())) {
-    co_return io::ErrnoStatus(ENOSPC, "write", PathOf(base));
+  const auto gathered = static_cast<int64_t>(write_bytes_.size());
+  const bool continues = base == write_base_ && position == write_position_ + gathered;
+  if (gathered > 0 && (!continues || gathered >= kGatherBytes)) {
+    RT_CO_RETURN_IF_ERROR(co_await WriteGathered());
   }
-  sizes_[base] = std::max(sizes_[base], position + done);
+  if (write_fd_ >= 0 && base != write_base_) co_await Discard();
+  if (write_fd_ < 0) {
+    const bool made = !sizes_.contains(base);
+    RT_CO_ASSIGN_OR_RETURN(write_fd_, co_await Open(base, O_RDWR | (made ? O_CREAT : 0)));
+    write_base_ = base;
+  }
+  if (write_bytes_.empty()) write_position_ = position;
+  write_bytes_.insert(write_bytes_.end(), bytes.begin(), bytes.end());
   co_return absl::OkStatus();
+}
+
+task::Task<absl::Status> SegmentFiles::WriteGathered() {
+  iovec vector{write_bytes_.data(), write_bytes_.size()};
+  const int64_t done = co_await io::WriteFully(io_, write_fd_, &vector, 1, write_position_, 0);
+  const auto wanted = static_cast<int64_t>(write_bytes_.size());
+  write_bytes_.clear();
+  if (done < wanted) {
+    const int error = done < 0 ? static_cast<int>(-done) : ENOSPC;
+    co_return io::ErrnoStatus(error, "write", PathOf(write_base_));
+  }
+  int64_t& size = sizes_[write_base_];
+  size = std::max(size, write_position_ + done);
+  co_return absl::OkStatus();
+}
+
+task::Task<absl::Status> SegmentFiles::Flush() {
+  absl::Status status;
+  if (!write_bytes_.empty()) status = co_await WriteGathered();
+  co_await Discard();
+  co_return status;
+}
+
+task::Task<void> SegmentFiles::Discard() {
+  write_bytes_.clear();
+  if (write_fd_ >= 0) co_await io::CloseFile(io_, std::exchange(write_fd_, -1));
 }
 
 task::Task<absl::Status> SegmentFiles::Cut(uint64_t base, int64_t bytes) {

@@ -437,6 +437,11 @@ task::Task<absl::Status> RecoveryRun::Apply(io::Backend& io, const OldJournal& j
     partition.bytes_applied += entry.payload_bytes;
   }
   co_await payloads.Close();
+  if (status.ok()) {
+    status = co_await files->Flush();
+  } else {
+    co_await files->Discard();
+  }
   RT_CO_RETURN_IF_ERROR(status);
   const bool cuts = !chain.refused && !chain.suspect && !chain.page_cache && !kMutantKeepTail;
   if (chain.page_cache && chain.ends_cut) {
