@@ -15,9 +15,6 @@ constexpr int64_t kProducerIdBlock = 1000;
 
 }  // namespace
 
-Broker::Broker(core::Core& core, BrokerGroup& group, const log::LogOptions& log_options)
-    : core_(core), group_(group), log_environment_(core.io(), log_options, &core) {}
-
 Error Broker::Locate(const partition::PartitionId& id, base::CoreId* core) const {
   if (closed_ || image_ == nullptr) return Error::kShuttingDown;
   const TopicImage* topic = image_->FindById(id.topic_id);
@@ -107,7 +104,10 @@ task::Task<void> Broker::ProduceItems(partition::AckPolicy acks, std::span<Produ
     co_await ProduceOn(core, acks, std::span<ProduceItem* const>(&item, 1), &latch);
     co_return;
   }
-  std::vector<std::vector<ProduceItem*>> by_core(core_.group().count());
+  auto scratch = produce_scratch_.Take();
+  auto& by_core = scratch->by_core;
+  by_core.resize(core_.group().count());
+  for (std::vector<ProduceItem*>& of_core : by_core) of_core.clear();
   for (ProduceItem& item : items) {
     base::CoreId core;
     item.result.error = Locate(item.id, &core);
@@ -145,15 +145,63 @@ task::Task<void> Broker::ListOffsetLocal(OffsetItem* item) {
   }
 }
 
-task::Task<void> Broker::ListOffsets(std::span<OffsetItem> items) {
-  for (OffsetItem& item : items) {
+task::Task<void> Broker::EpochEndLocal(EpochEndItem* item) {
+  partition::Partition* partition = FindLocal(item->id, &item->result.error);
+  if (partition == nullptr) co_return;
+  item->result = partition->EndOfEpoch(item->leader_epoch);
+  item->result.error = partition->CheckLeaderEpoch(item->current_leader_epoch);
+}
+
+template <class Item>
+task::Task<void> Broker::AllLocal(std::span<Item* const> items,
+                                  task::Task<void> (Broker::*local)(Item*)) {
+  for (Item* item : items) co_await (this->*local)(item);
+}
+
+template <class Item>
+task::Task<void> Broker::OnOwners(std::span<Item> items, task::Task<void> (Broker::*local)(Item*)) {
+  std::vector<std::vector<Item*>> by_core(core_.group().count());
+  for (Item& item : items) {
     base::CoreId core;
     item.result.error = Locate(item.id, &core);
-    if (item.result.error != Error::kNone) continue;
-    Broker* owner = group_.brokers[core.value()];
-    OffsetItem* each = &item;
-    co_await core::CallOn(core, [owner, each] { return owner->ListOffsetLocal(each); });
+    if (item.result.error == Error::kNone) by_core[core.value()].push_back(&item);
   }
+  for (uint32_t core = 0; core < by_core.size(); ++core) {
+    if (by_core[core].empty()) continue;
+    Broker* owner = group_.brokers[core];
+    const std::span<Item* const> of_core = by_core[core];
+    co_await core::CallOn(base::CoreId(core), [owner, of_core, local] {
+      return owner->AllLocal<Item>(of_core, local);
+    });
+  }
+}
+
+task::Task<void> Broker::ListOffsets(std::span<OffsetItem> items) {
+  return OnOwners(items, &Broker::ListOffsetLocal);
+}
+
+task::Task<void> Broker::EpochEnds(std::span<EpochEndItem> items) {
+  return OnOwners(items, &Broker::EpochEndLocal);
+}
+
+task::Task<std::vector<PartitionSize>> Broker::LocalSizes() {
+  std::vector<PartitionSize> sizes;
+  sizes.reserve(partitions_.size());
+  partitions_.ForEach([&](const partition::PartitionId& id, const partition::Partition& partition) {
+    sizes.push_back({.id = id, .bytes = partition.log().size_bytes()});
+  });
+  co_return sizes;
+}
+
+task::Task<std::vector<PartitionSize>> Broker::LogSizes(bool all_cores) {
+  if (!all_cores) co_return co_await LocalSizes();
+  std::vector<PartitionSize> all;
+  for (Broker* owner : group_.brokers) {
+    const auto sizes =
+        co_await core::CallOn(owner->core().id(), [owner] { return owner->LocalSizes(); });
+    all.insert(all.end(), sizes.begin(), sizes.end());
+  }
+  co_return all;
 }
 
 // --- Topics.

@@ -22,6 +22,7 @@
 #include "engine/partition/partition_map.h"
 #include "server/cluster/catalog.h"
 #include "server/request_context.h"
+#include "server/spares.h"
 
 namespace ringtail::server {
 
@@ -59,6 +60,19 @@ struct OffsetItem {
   int64_t timestamp_ms = 0;
   int32_t leader_epoch = -1;
   partition::OffsetResult result;
+};
+
+// Where a leader epoch ends (KIP-101, KIP-279).
+struct EpochEndItem {
+  partition::PartitionId id;
+  int32_t current_leader_epoch = -1;  // -1: not checked
+  int32_t leader_epoch = -1;          // whose end is asked for
+  partition::OffsetResult result;     // the largest known epoch up to it and its end; or -1, -1
+};
+
+struct PartitionSize {
+  partition::PartitionId id;
+  int64_t bytes = 0;
 };
 
 // A partition as the admin pages and DescribeTopic show it.
@@ -132,9 +146,11 @@ struct BrokerGroup {
 class Broker {
  public:
   Broker(core::Core& core, BrokerGroup& group, const log::LogOptions& log_options);
+  ~Broker();
 
   core::Core& core() { return core_; }
   const ImagePtr& image() const { return image_; }
+  const std::string& data_directory() const { return group_.data_directory; }
   const BrokerCounters& counters() const { return counters_; }
   const BrokerLatencies& latencies() const { return latencies_; }
   const TopicDefaults& topic_defaults() const { return group_.topic_defaults; }
@@ -142,6 +158,7 @@ class Broker {
   log::LogEnvironment& log_environment() { return log_environment_; }
   log::CoreJournal* journal() { return journal_.get(); }
   partition::PartitionMap& partitions() { return partitions_; }
+  const partition::ProducerBudget& producers() const { return producers_; }
   size_t offline_count() const { return offline_.size(); }
   // The core of a partition that this broker leads.
   base::CoreId CoreOf(const PartitionImage& partition) const {
@@ -155,6 +172,9 @@ class Broker {
   task::Task<void> Fetch(const RequestContext& context, const FetchLimits& limits,
                          std::span<FetchItem> items);
   task::Task<void> ListOffsets(std::span<OffsetItem> items);
+  task::Task<void> EpochEnds(std::span<EpochEndItem> items);
+  // Of all partitions that are served, or of this core's.
+  task::Task<std::vector<PartitionSize>> LogSizes(bool all_cores);
   // Each is durable when this ends.
   task::Task<void> DeleteRecords(std::span<DeleteRecordsItem> items);
   task::Task<ProposalResult> CreateTopic(CreateTopicProposal proposal);
@@ -186,6 +206,14 @@ class Broker {
 
  private:
   struct FetchGroup;
+  struct FetchScratch;
+  struct ProduceScratch {
+    std::vector<std::vector<ProduceItem*>> by_core;
+  };
+  struct FetchLinks {
+    std::unique_ptr<partition::FetchLink[]> links;
+    size_t count = 0;
+  };
 
   base::Error Locate(const partition::PartitionId& id, base::CoreId* core) const;
   partition::Partition* FindLocal(const partition::PartitionId& id, base::Error* error);
@@ -206,14 +234,21 @@ class Broker {
   task::Task<void> WaitLocal(std::span<FetchItem* const> items, base::Nanos deadline,
                              partition::CancelToken* cancel);
   task::Task<void> FetchAcross(const RequestContext& context, const FetchLimits& limits,
-                               std::vector<FetchGroup>* groups);
+                               std::vector<std::unique_ptr<FetchGroup>>* groups);
   task::Task<void> WaitOn(FetchGroup* group, base::Nanos deadline, partition::FetchWait* first,
                           task::Latch* latch);
 
   task::Task<void> DeleteRecordsLocal(DeleteRecordsItem* item);
   task::Task<void> DeleteRecordsOn(base::CoreId core, DeleteRecordsItem* item, task::Latch* latch);
   task::Task<void> RetentionLoop(base::Nanos every_ns);
+  // Runs `local` for each item on its owner's core, one core after the other.
+  template <class Item>
+  task::Task<void> OnOwners(std::span<Item> items, task::Task<void> (Broker::*local)(Item*));
+  template <class Item>
+  task::Task<void> AllLocal(std::span<Item* const> items, task::Task<void> (Broker::*local)(Item*));
   task::Task<void> ListOffsetLocal(OffsetItem* item);
+  task::Task<void> EpochEndLocal(EpochEndItem* item);
+  task::Task<std::vector<PartitionSize>> LocalSizes();
   // What recovery, or without journals the last run's checkpoints, say of a partition.
   log::OpenOptions OpenOptionsOf(const TopicImage& topic, int32_t index) const;
   task::Task<void> OpenPartition(const TopicImage* topic, int32_t index, task::Latch* latch);
@@ -227,6 +262,7 @@ class Broker {
   std::unique_ptr<log::CoreJournal> journal_;
   log::LogEnvironment log_environment_;
   ImagePtr image_;
+  partition::ProducerBudget producers_;
   partition::PartitionMap partitions_;
   absl::flat_hash_map<partition::PartitionId, std::string> offline_;  // and why
   absl::flat_hash_set<base::Uuid> left_behind_;  // deleted topics whose files are still here
@@ -237,6 +273,10 @@ class Broker {
   RetentionCounters retention_;
   BrokerCounters counters_;
   BrokerLatencies latencies_;
+  uint32_t first_core_ = 0;  // that the next fetch of several cores asks
+  Spares<FetchScratch> fetch_scratch_;
+  Spares<FetchLinks> fetch_links_;
+  Spares<ProduceScratch> produce_scratch_;
   int64_t next_producer_id_ = 0;
   int64_t producer_ids_end_ = 0;
   task::AsyncMutex producer_ids_mutex_;

@@ -24,6 +24,16 @@ struct Broker::FetchGroup {
   bool waiting = false;
 };
 
+struct Broker::FetchScratch {
+  std::vector<FetchItem*> here;
+  std::vector<std::unique_ptr<FetchGroup>> groups;  // by core
+};
+
+Broker::Broker(core::Core& core, BrokerGroup& group, const log::LogOptions& log_options)
+    : core_(core), group_(group), log_environment_(core.io(), log_options, &core) {}
+
+Broker::~Broker() = default;
+
 task::Task<bool> Broker::PlanLocal(FetchLimits limits, std::span<FetchItem* const> items,
                                    int64_t* planned_bytes) {
   // A plan keeps its file open until it is sent: a fetch of very many partitions gets the others'
@@ -49,7 +59,12 @@ task::Task<bool> Broker::PlanLocal(FetchLimits limits, std::span<FetchItem* cons
 
 task::Task<void> Broker::WaitLocal(std::span<FetchItem* const> items, base::Nanos deadline,
                                    partition::CancelToken* cancel) {
-  partition::FetchWait wait(items.size(), cancel);
+  auto spare = fetch_links_.Take();
+  if (spare->count < items.size()) {
+    *spare = {.links = std::make_unique<partition::FetchLink[]>(items.size()),
+              .count = items.size()};
+  }
+  partition::FetchWait wait(cancel, {spare->links.get(), spare->count});
   for (FetchItem* item : items) {
     Error error;
     partition::Partition* partition = FindLocal(item->id, &error);
@@ -75,42 +90,45 @@ task::Task<void> Broker::WaitOn(FetchGroup* group, base::Nanos deadline,
 }
 
 task::Task<void> Broker::FetchAcross(const RequestContext& context, const FetchLimits& limits,
-                                     std::vector<FetchGroup>* groups) {
+                                     std::vector<std::unique_ptr<FetchGroup>>* groups) {
   while (true) {
     int64_t planned_bytes = 0;
     bool enough = false;
-    for (FetchGroup& group : *groups) {
-      if (group.items.empty()) continue;
-      Broker* owner = group_.brokers[group.core.value()];
-      if (group.core != core_.id()) ++counters_.hops;
-      FetchGroup* each = &group;
-      enough |= co_await core::CallOn(group.core, [owner, each, &limits, &planned_bytes] {
+    // Each time another core is the first: where one has enough to fill all fetches, the others'
+    // partitions would never come to their turn.
+    const auto first_core = static_cast<uint32_t>(first_core_++ % groups->size());
+    for (uint32_t i = 0; i < groups->size(); ++i) {
+      FetchGroup* each = (*groups)[(first_core + i) % groups->size()].get();
+      if (each->items.empty()) continue;
+      Broker* owner = group_.brokers[each->core.value()];
+      if (each->core != core_.id()) ++counters_.hops;
+      enough |= co_await core::CallOn(each->core, [owner, each, &limits, &planned_bytes] {
         return owner->PlanLocal(limits, each->items, &planned_bytes);
       });
     }
     const bool cancelled = context.cancel != nullptr && context.cancel->cancelled();
     if (enough || cancelled || core_.now() >= limits.wait_until) co_return;
     // The first core to report ends the wait of the others.
-    partition::FetchWait first(0, context.cancel);
+    partition::FetchWait first(context.cancel);
     task::Latch latch;
-    for (FetchGroup& group : *groups) {
-      if (group.items.empty()) continue;
-      for (FetchItem* item : group.items) item->result.plan = {};
-      group.waiting = true;
+    for (const auto& group : *groups) {
+      if (group->items.empty()) continue;
+      for (FetchItem* item : group->items) item->result.plan = {};
+      group->waiting = true;
       latch.Add();
-      task::Spawn("fetch wait", WaitOn(&group, limits.wait_until, &first, &latch));
+      task::Spawn("fetch wait", WaitOn(group.get(), limits.wait_until, &first, &latch));
     }
     co_await first.WaitUntil(limits.wait_until);
-    for (FetchGroup& group : *groups) {
-      if (!group.waiting) continue;
-      partition::CancelToken* token = &group.cancel;
-      co_await core::CallOn(group.core, [token]() -> task::Task<void> {
+    for (const auto& group : *groups) {
+      if (!group->waiting) continue;
+      partition::CancelToken* token = &group->cancel;
+      co_await core::CallOn(group->core, [token]() -> task::Task<void> {
         token->Cancel();
         co_return;
       });
     }
     co_await latch.Wait();
-    for (FetchGroup& group : *groups) group.cancel.Reset();
+    for (const auto& group : *groups) group->cancel.Reset();
   }
 }
 
@@ -124,8 +142,9 @@ task::Task<void> Broker::Fetch(const RequestContext& context, const FetchLimits&
 
 task::Task<void> Broker::FetchItems(const RequestContext& context, const FetchLimits& limits,
                                     std::span<FetchItem> items) {
-  std::vector<FetchItem*> here;
-  here.reserve(items.size());
+  auto scratch = fetch_scratch_.Take();
+  std::vector<FetchItem*>& here = scratch->here;
+  here.clear();
   bool elsewhere = false;
   bool failed = false;
   for (FetchItem& item : items) {
@@ -150,12 +169,16 @@ task::Task<void> Broker::FetchItems(const RequestContext& context, const FetchLi
       co_await WaitLocal(here, effective.wait_until, context.cancel);
     }
   }
-  std::vector<FetchGroup> groups(core_.group().count());
+  std::vector<std::unique_ptr<FetchGroup>>& groups = scratch->groups;
+  while (groups.size() < core_.group().count()) groups.push_back(std::make_unique<FetchGroup>());
+  for (uint32_t core = 0; core < groups.size(); ++core) {
+    groups[core]->core = base::CoreId(core);
+    groups[core]->items.clear();
+  }
   for (FetchItem* item : here) {
     base::CoreId core;
     RT_CHECK(Locate(item->id, &core) == Error::kNone);
-    groups[core.value()].core = core;
-    groups[core.value()].items.push_back(item);
+    groups[core.value()]->items.push_back(item);
   }
   co_await FetchAcross(context, effective, &groups);
 }

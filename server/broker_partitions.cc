@@ -14,7 +14,8 @@ namespace {
 // Opened, closed or removed at the same time, per core.
 constexpr size_t kPartitionsAtOnce = 32;
 
-partition::PartitionConfig ToPartitionConfig(const TopicConfig& topic, log::Durability durability) {
+partition::PartitionConfig ToPartitionConfig(const TopicConfig& topic, log::Durability durability,
+                                             partition::ProducerBudget* producers) {
   return {.log = {.segment_bytes_max = topic.segment_bytes,
                   .segment_ms = topic.segment_ms,
                   .index_interval_bytes = topic.index_interval_bytes,
@@ -22,6 +23,9 @@ partition::PartitionConfig ToPartitionConfig(const TopicConfig& topic, log::Dura
                   .durability = topic.durability.value_or(durability)},
           .batch_bytes_max = topic.max_message_bytes,
           .log_append_time = topic.log_append_time,
+          .timestamp_before_max_ms = topic.timestamp_before_max_ms,
+          .timestamp_after_max_ms = topic.timestamp_after_max_ms,
+          .producers = {.budget = producers},
           .retention = {.ms = topic.retention_ms, .bytes = topic.retention_bytes}};
 }
 
@@ -52,7 +56,8 @@ task::Task<void> Broker::OpenPartition(const TopicImage* topic, int32_t index, t
   log::RecoveryInfo info;
   auto opened = co_await partition::Partition::Open(
       log_environment_, absl::StrCat(group_.data_directory, "/", name), std::move(identity),
-      ToPartitionConfig(topic->config, group_.durability), OpenOptionsOf(*topic, index), &info);
+      ToPartitionConfig(topic->config, group_.durability, &producers_),
+      OpenOptionsOf(*topic, index), &info);
   if (opened.ok()) {
     if (info.segments_removed > 0 || (info.bytes_cut > 0 && !info.cut_reason.empty())) {
       RT_LOG(kWarn, "{}: ends at offset {}: cut {} bytes and removed {} segments behind it: {}",

@@ -12,6 +12,7 @@ namespace ringtail::server {
 struct Process::CoreThread {
   std::thread thread;
   std::unique_ptr<core::Core> core;  // made, used and destroyed on the thread
+  std::unique_ptr<kafka::CoreState> kafka;
   std::unique_ptr<CoreServer> server;
   std::promise<absl::Status> made;
   std::promise<void> go;  // all cores are made: the loop may start, or (not ok) the thread ends

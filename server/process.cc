@@ -83,16 +83,22 @@ absl::Status Process::MakeCore(uint32_t index) {
   const base::CoreId id(index);
   self.core = std::make_unique<core::Core>(id, group_, std::move(backend), options_.core);
   group_.Install(id, self.core.get());
+  self.kafka = std::make_unique<kafka::CoreState>(options_.fetch_sessions);
+  kafka::CoreState* kafka_state = self.kafka.get();
   self.server = std::make_unique<CoreServer>(
       *self.core, brokers_, options_.server,
-      [this](ListenerKind kind, Broker& broker) -> std::unique_ptr<Session> {
+      [this, kafka_state](ListenerKind kind, Broker& broker) -> std::unique_ptr<Session> {
         if (kind == ListenerKind::kKafka) {
-          return std::make_unique<kafka::Session>(broker, endpoints_);
+          return std::make_unique<kafka::Session>(broker, endpoints_, *kafka_state);
         }
         return std::make_unique<native::Session>(broker, endpoints_, options_.native);
       });
   brokers_.brokers[index] = &self.server->broker();
   return absl::OkStatus();
+}
+
+const kafka::CoreState& Process::kafka_state(base::CoreId core) const {
+  return *threads_[core.value()]->kafka;
 }
 
 void Process::RunThread(uint32_t index) {
@@ -104,6 +110,7 @@ void Process::RunThread(uint32_t index) {
   // The core's tasks refer to the server, and the server's members to the core's buffers.
   if (self.core != nullptr) self.core->DropTasks();
   self.server.reset();
+  self.kafka.reset();
   self.core.reset();
 }
 

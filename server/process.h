@@ -26,6 +26,7 @@
 #include "server/cluster/local_catalog.h"
 #include "server/core_server.h"
 #include "server/journals.h"
+#include "server/kafka/core_state.h"
 #include "server/native/session.h"
 
 namespace ringtail::server {
@@ -50,6 +51,7 @@ struct ProcessOptions {
   base::Nanos retention_check_ns = 300 * base::kNanosPerSecond;
   log::RecoveryProgress* recovery_progress = nullptr;  // outlives the start
   native::SessionOptions native;
+  kafka::FetchSessionLimits fetch_sessions;
 };
 
 class Process {
@@ -69,6 +71,8 @@ class Process {
   // answer in time. `ask` is copied to the cores and owns what it captures.
   template <class T>
   std::vector<std::optional<T>> Ask(std::function<T(CoreServer&)> ask, int64_t timeout_ms);
+  // On that core only.
+  const kafka::CoreState& kafka_state(base::CoreId core) const;
   // -1: not pinned.
   int CpuOf(uint32_t core) const { return options_.pin_threads ? options_.cpus[core] : -1; }
   uint32_t core_count() const { return group_.count(); }

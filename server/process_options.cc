@@ -97,6 +97,7 @@ ProcessOptions ToProcessOptions(const LoadedConfig& loaded, size_t descriptors) 
       config.durability() == "journal" ? log::Durability::kJournal : log::Durability::kPageCache;
   options.journal = ToJournalSettings(config);
   options.retention_check_ns = config.retention_check_ms() * base::kNanosPerMilli;
+  options.fetch_sessions.sessions_max = static_cast<size_t>(config.fetch_sessions_max());
   options.native.software_version = kVersion;
   options.native.exchanges_max = static_cast<uint32_t>(options.server.connection.exchanges_max);
   options.native.connection_bytes_max = options.server.connection.bytes_max;

@@ -22,7 +22,7 @@ admin::JournalSnapshot JournalOf(log::CoreJournal& core) {
           .reclaim = core.sync().metrics()};
 }
 
-admin::CoreSnapshot SnapshotOf(CoreServer& server) {
+admin::CoreSnapshot SnapshotOf(CoreServer& server, const kafka::CoreState& kafka) {
   core::Core& core = server.core();
   Broker& broker = server.broker();
   admin::CoreSnapshot snapshot{.core = core.id().value(), .answered = true};
@@ -43,6 +43,16 @@ admin::CoreSnapshot SnapshotOf(CoreServer& server) {
                        .hops = requests.hops,
                        .bytes_used = server.budget().used(),
                        .bytes_max = server.budget().capacity()};
+  const kafka::FetchSessionCache& sessions = kafka.fetch_sessions;
+  snapshot.fetch_sessions = {.sessions = sessions.size(),
+                             .partitions = sessions.partition_count(),
+                             .bytes = sessions.memory_bytes(),
+                             .created = sessions.counters().created,
+                             .evicted = sessions.counters().evicted,
+                             .refused = sessions.counters().refused,
+                             .not_found = sessions.counters().not_found};
+  snapshot.producers = broker.producers().count();
+  snapshot.producers_evicted = broker.producers().evicted();
   const ListenerCounters& listener = server.listener_counters();
   snapshot.listener = {.accepted = listener.accepted,
                        .refused = listener.refused,
@@ -119,7 +129,10 @@ Answers<T> Merge(std::vector<std::optional<std::vector<T>>> by_core) {
 
 std::vector<admin::CoreSnapshot> ProcessSnapshots::Cores(int64_t timeout_ms) {
   std::vector<admin::CoreSnapshot> cores;
-  for (auto& answer : process_.Ask<admin::CoreSnapshot>(&SnapshotOf, timeout_ms)) {
+  const auto snapshot_of = [this](CoreServer& server) {
+    return SnapshotOf(server, process_.kafka_state(server.core().id()));
+  };
+  for (auto& answer : process_.Ask<admin::CoreSnapshot>(snapshot_of, timeout_ms)) {
     const auto core = static_cast<uint32_t>(cores.size());
     cores.push_back(answer.has_value() ? *std::move(answer) : admin::CoreSnapshot{.core = core});
     cores.back().cpu = process_.CpuOf(core);

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
+#include <span>
 
 #include "engine/base/check.h"
 #include "engine/base/types.h"
@@ -36,12 +36,15 @@ class CancelToken {
 
 class FetchWait {
  public:
-  // Watches up to `count` lists; `cancel` may be null.
-  FetchWait(size_t count, CancelToken* cancel)
-      : links_(std::make_unique<FetchLink[]>(count)), capacity_(count), cancel_(cancel) {}
+  // Watches one list, or with `links` that outlive it one with each; `cancel` may be null.
+  explicit FetchWait(CancelToken* cancel, std::span<FetchLink> links = {})
+      : links_(links.empty() ? std::span<FetchLink>(&own_link_, 1) : links), cancel_(cancel) {}
+  ~FetchWait() {
+    for (FetchLink& link : links_.first(used_)) link.Unlink();
+  }
 
   void Watch(task::IntrusiveList<FetchLink>& list) {
-    RT_CHECK(used_ < capacity_);
+    RT_CHECK(used_ < links_.size());
     links_[used_].wait = this;
     list.PushBack(links_[used_++]);
   }
@@ -66,8 +69,8 @@ class FetchWait {
   }
 
  private:
-  std::unique_ptr<FetchLink[]> links_;
-  size_t capacity_;
+  FetchLink own_link_;
+  std::span<FetchLink> links_;
   size_t used_ = 0;
   CancelToken* cancel_;
   FetchLink cancel_link_;

@@ -23,15 +23,14 @@ Error FromBatchError(log::BatchError error) {
       return Error::kNone;
     case log::BatchError::kTooLarge:
       return Error::kBatchTooLarge;
-    case log::BatchError::kBadMagic:
-    case log::BatchError::kControlBatch:
-      return Error::kUnsupportedFormat;
     case log::BatchError::kBadCodec:
       return Error::kUnsupportedCodec;
     case log::BatchError::kTransactional:
       return Error::kTransactionsUnsupported;
     case log::BatchError::kBadTimestamps:
       return Error::kInvalidTimestamp;
+    case log::BatchError::kBadMagic:
+    case log::BatchError::kControlBatch:
     case log::BatchError::kBadCount:
     case log::BatchError::kBadOffset:
     case log::BatchError::kBadProducer:
@@ -169,8 +168,6 @@ Error Partition::CheckProducer(base::ByteView batches, size_t batch_count, Produ
       return Error::kProducerFenced;
     case ProducerCheck::kInvalid:
       return Error::kInvalidRecord;
-    case ProducerCheck::kTooMany:
-      return Error::kOverloaded;
   }
   // Further batches must continue the first one's sequence, or all be without a producer.
   int32_t last_sequence = first.last_sequence();
@@ -188,6 +185,23 @@ Error Partition::CheckProducer(base::ByteView batches, size_t batch_count, Produ
   return Error::kNone;
 }
 
+// By the header, as no record is looked into: of records out of order, one before the first may be
+// older than that.
+Error Partition::CheckTimestamps(const log::BatchHeader& batch, ProduceResult* result) const {
+  if (config_.log_append_time) return Error::kNone;
+  const int64_t now = env_->io().WallMillis();
+  const int64_t before = config_.timestamp_before_max_ms;
+  const int64_t after = config_.timestamp_after_max_ms;
+  const int64_t oldest = now - before;
+  const int64_t newest = now > INT64_MAX - after ? INT64_MAX : now + after;
+  const int64_t first = batch.base_timestamp_ms();
+  const bool dated = first != log::kNoTimestamp;  // some clients never set it
+  if ((!dated || first >= oldest) && batch.max_timestamp_ms() <= newest) return Error::kNone;
+  result->timestamp_min_ms = oldest;
+  result->timestamp_max_ms = newest;
+  return Error::kInvalidTimestamp;
+}
+
 Error Partition::Admit(base::MutableByteView batches, ProduceResult* result) {
   const auto rules = log::BatchRules::Producer(static_cast<size_t>(config_.batch_bytes_max));
   size_t batch_count = 0;
@@ -195,6 +209,8 @@ Error Partition::Admit(base::MutableByteView batches, ProduceResult* result) {
   for (; walker.Next(); ++batch_count) {
     const log::BatchError error = log::ValidateBatch(walker.batch(), rules);
     if (error != log::BatchError::kNone) return FromBatchError(error);
+    const Error timestamps = CheckTimestamps(walker.batch(), result);
+    if (timestamps != Error::kNone) return timestamps;
   }
   if (walker.error() != log::BatchError::kNone) return FromBatchError(walker.error());
   if (batch_count == 0) return Error::kInvalidRecord;
@@ -247,7 +263,7 @@ task::Task<ProduceResult> Partition::Produce(base::MutableByteView batches, AckP
     const base::Offset end = result.base_offset + 1;
     const uint64_t rollbacks = rollbacks_;
     while (high_watermark_ < end && !users_.closed() && result.error == Error::kNone) {
-      FetchWait wait(1, nullptr);
+      FetchWait wait(nullptr);
       wait.Watch(watchers_);
       co_await wait.WaitUntil(base::kNever);
       if (rollbacks_ != rollbacks) result.error = Error::kDiskFull;
@@ -322,6 +338,11 @@ task::Task<FetchResult> Partition::Fetch(base::Offset from, int64_t bytes_max,
   result.more = result.plan.bytes == 0 || result.plan.next_offset < result.high_watermark;
   counters_.bytes_out += static_cast<uint64_t>(result.plan.bytes);
   co_return result;
+}
+
+OffsetResult Partition::EndOfEpoch(int32_t leader_epoch) const {
+  const log::EpochEntry end = log_->epochs().EndOf(leader_epoch, log_->log_end());
+  return {.offset = end.start, .leader_epoch = end.epoch};
 }
 
 OffsetResult Partition::Earliest() const {

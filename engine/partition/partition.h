@@ -29,6 +29,9 @@ struct PartitionConfig {
   log::LogConfig log;
   int32_t batch_bytes_max = 1048588;  // max.message.bytes
   bool log_append_time = false;       // message.timestamp.type=LogAppendTime
+  // message.timestamp.{before,after}.max.ms; not looked at with LogAppendTime.
+  int64_t timestamp_before_max_ms = INT64_MAX;
+  int64_t timestamp_after_max_ms = INT64_MAX;
   ProducerStateOptions producers;
   RetentionConfig retention;
 };
@@ -46,6 +49,9 @@ struct ProduceResult {
   base::Offset base_offset{-1};
   int64_t log_append_time_ms = -1;  // -1: the producer's timestamps stand
   base::Offset log_start{-1};
+  // kInvalidTimestamp: what would have been right.
+  int64_t timestamp_min_ms = INT64_MIN;
+  int64_t timestamp_max_ms = INT64_MAX;
 };
 
 struct FetchResult {
@@ -102,6 +108,8 @@ class Partition : private log::LogObserver {
   // Wakes `wait` when the high watermark moves or the role is lost.
   void Watch(FetchWait& wait) { wait.Watch(watchers_); }
 
+  // The largest known epoch up to `leader_epoch` and where it ends; -1 where none is known.
+  OffsetResult EndOfEpoch(int32_t leader_epoch) const;
   OffsetResult Earliest() const;
   OffsetResult Latest() const;
   task::Task<OffsetResult> AtTimestamp(int64_t timestamp_ms);
@@ -128,6 +136,7 @@ class Partition : private log::LogObserver {
   Partition(PartitionIdentity identity, PartitionConfig config);
 
   base::Error Admit(base::MutableByteView batches, ProduceResult* result);
+  base::Error CheckTimestamps(const log::BatchHeader& batch, ProduceResult* result) const;
   base::Error CheckProducer(base::ByteView batches, size_t batch_count, ProduceResult* result);
   log::AppendResult Append(base::MutableByteView batches);
   void ExpireProducers();

@@ -8,7 +8,34 @@
 #include "engine/base/endian.h"
 
 namespace ringtail::partition {
+
+struct Producer {
+  struct Batch {
+    int32_t first_sequence = -1;
+    int32_t last_sequence = -1;
+    base::Offset base_offset;
+    base::Offset last_offset;
+    int64_t timestamp_ms = -1;
+    int16_t epoch = -1;
+  };
+
+  // Oldest first; only those of the last batch's epoch answer for duplicates.
+  std::vector<Batch> batches;
+  int64_t id = -1;
+  int64_t transaction_first_offset = -1;
+  int32_t coordinator_epoch = -1;
+  ProducerState* state = nullptr;
+  ProducerLink in_partition;
+  ProducerLink in_core;
+};
+
 namespace {
+
+using Batch = Producer::Batch;
+
+// Looked at for one that may be forgotten: those with a write in flight or an open transaction, of
+// which there are few, stay.
+constexpr int kEvictionTriesMax = 64;
 
 constexpr size_t kBatchesKept = 5;  // as in Kafka: max.in.flight.requests.per.connection's limit
 
@@ -41,6 +68,14 @@ int32_t SequenceBefore(int32_t last, int32_t delta) {
 
 }  // namespace
 
+ProducerState::ProducerState(const ProducerStateOptions& options) : options_(options) {
+  if (options_.budget != nullptr) return;
+  own_budget_ = std::make_unique<ProducerBudget>(SIZE_MAX);
+  options_.budget = own_budget_.get();
+}
+
+ProducerState::~ProducerState() { Clear(); }
+
 ProducerVerdict ProducerState::Check(const log::BatchHeader& batch) const {
   ProducerVerdict verdict;
   if (!batch.has_producer()) {
@@ -52,12 +87,10 @@ ProducerVerdict ProducerState::Check(const log::BatchHeader& batch) const {
     return verdict;
   }
   const auto found = producers_.find(batch.producer_id());
-  if (found == producers_.end()) {
-    // Whatever its sequence: its past may have expired.
-    if (producers_.size() >= options_.producers_max) verdict.check = ProducerCheck::kTooMany;
-    return verdict;
-  }
-  const Batch& last = found->second.batches.back();
+  if (found == producers_.end())
+    return verdict;  // whatever its sequence: its past may have expired
+  const Producer& producer = *found->second;
+  const Batch& last = producer.batches.back();
   if (batch.producer_epoch() < last.epoch) {
     verdict.check = ProducerCheck::kFenced;
     return verdict;
@@ -67,7 +100,7 @@ ProducerVerdict ProducerState::Check(const log::BatchHeader& batch) const {
     if (batch.base_sequence() != 0) verdict.check = ProducerCheck::kOutOfOrder;
     return verdict;
   }
-  for (const Batch& known : found->second.batches) {
+  for (const Batch& known : producer.batches) {
     if (known.epoch != last.epoch || known.first_sequence != batch.base_sequence() ||
         known.last_sequence != batch.last_sequence()) {
       continue;
@@ -85,9 +118,58 @@ ProducerVerdict ProducerState::Check(const log::BatchHeader& batch) const {
   return verdict;
 }
 
+Producer& ProducerState::FindOrAdd(int64_t id) {
+  auto& entry = producers_[id];
+  if (entry != nullptr) return *entry;
+  entry = std::make_unique<Producer>();
+  Producer& producer = *entry;
+  producer.id = id;
+  producer.state = this;
+  producer.in_partition.producer = producer.in_core.producer = &producer;
+  ++options_.budget->count_;
+  // The new one is in no list yet, so it is not what gives way.
+  if (producers_.size() > options_.producers_max) EvictOne(by_use_);
+  if (options_.budget->count_ > options_.budget->producers_max_) {
+    EvictOne(options_.budget->by_use_);
+  }
+  return producer;
+}
+
+void ProducerState::Used(Producer& producer) {
+  producer.in_partition.Unlink();
+  producer.in_core.Unlink();
+  by_use_.PushBack(producer.in_partition);
+  options_.budget->by_use_.PushBack(producer.in_core);
+}
+
+void ProducerState::Erase(Map::iterator entry) {
+  --options_.budget->count_;
+  producers_.erase(entry);
+}
+
+void ProducerState::EvictOne(task::IntrusiveList<ProducerLink>& list) {
+  Producer* victim = nullptr;
+  for (int tries = 0; victim == nullptr; ++tries) {
+    if (tries == kEvictionTriesMax || list.empty()) return;
+    ProducerLink& link = list.front();
+    const Producer& producer = *link.producer;
+    if (producer.transaction_first_offset < 0 &&
+        producer.batches.back().base_offset < producer.state->committed_end_) {
+      victim = link.producer;
+    } else {
+      link.Unlink();
+      list.PushBack(link);
+    }
+  }
+  ProducerState& state = *victim->state;
+  ++state.options_.budget->evicted_;
+  state.Erase(state.producers_.find(victim->id));
+}
+
 void ProducerState::Update(const log::BatchHeader& batch) {
   if (!batch.has_producer()) return;
-  Producer& producer = producers_[batch.producer_id()];
+  Producer& producer = FindOrAdd(batch.producer_id());
+  Used(producer);
   Batch added;
   added.epoch = batch.producer_epoch();
   added.base_offset = batch.base_offset();
@@ -105,13 +187,13 @@ void ProducerState::Update(const log::BatchHeader& batch) {
     }
   }
   producer.batches.push_back(added);
-  TrimBatches(producer, committed_end_);
+  TrimBatches(producer);
 }
 
-void ProducerState::TrimBatches(Producer& producer, base::Offset committed_end) {
+void ProducerState::TrimBatches(Producer& producer) const {
   std::vector<Batch>& batches = producer.batches;
   const auto committed = std::find_if(batches.begin(), batches.end(), [&](const Batch& batch) {
-    return batch.base_offset >= committed_end;
+    return batch.base_offset >= committed_end_;
   });
   const size_t count = static_cast<size_t>(committed - batches.begin());
   if (count == 0) return;
@@ -126,13 +208,13 @@ void ProducerState::CommitTo(base::Offset end) { committed_end_ = std::max(commi
 void ProducerState::TruncateTo(base::Offset end) {
   committed_end_ = std::min(committed_end_, end);
   for (auto it = producers_.begin(); it != producers_.end();) {
-    Producer& producer = it->second;
+    Producer& producer = *it->second;
     while (!producer.batches.empty() && producer.batches.back().base_offset >= end) {
       producer.batches.pop_back();
     }
     if (producer.transaction_first_offset >= end.value()) producer.transaction_first_offset = -1;
     if (producer.batches.empty()) {
-      producers_.erase(it++);
+      Erase(it++);
     } else {
       ++it;
     }
@@ -140,6 +222,7 @@ void ProducerState::TruncateTo(base::Offset end) {
 }
 
 void ProducerState::Clear() {
+  options_.budget->count_ -= producers_.size();
   producers_.clear();
   committed_end_ = base::Offset(0);
 }
@@ -147,10 +230,10 @@ void ProducerState::Clear() {
 size_t ProducerState::Expire(int64_t now_ms) {
   size_t expired = 0;
   for (auto it = producers_.begin(); it != producers_.end();) {
-    const Producer& producer = it->second;
+    const Producer& producer = *it->second;
     const bool old = now_ms - producer.batches.back().timestamp_ms >= options_.expiration_ms;
     if (old && producer.transaction_first_offset < 0) {
-      producers_.erase(it++);
+      Erase(it++);
       ++expired;
     } else {
       ++it;
@@ -169,7 +252,7 @@ std::string ProducerState::EncodeSnapshot() const {
   base::StoreBe<int32_t>(at + kCountAt, static_cast<int32_t>(ids.size()));
   uint8_t* entry = at + kEntriesAt;
   for (const int64_t id : ids) {
-    const Producer& producer = producers_.at(id);
+    const Producer& producer = *producers_.at(id);
     const Batch& last = producer.batches.back();
     const bool has_data = last.last_sequence >= 0;
     base::StoreBe<int64_t>(entry + kProducerIdAt, id);
@@ -200,32 +283,47 @@ absl::Status ProducerState::DecodeSnapshot(base::ByteView bytes) {
   if (count < 0 || bytes.size() - kEntriesAt != static_cast<size_t>(count) * kEntryBytes) {
     return absl::DataLossError("producer snapshot: count and length do not agree");
   }
-  absl::flat_hash_map<int64_t, Producer> producers;
-  base::Offset end;
-  const uint8_t* entry = bytes.data() + kEntriesAt;
-  for (int32_t i = 0; i < count; ++i, entry += kEntryBytes) {
-    const int32_t delta = base::LoadBe<int32_t>(entry + kOffsetDeltaAt);
-    const int64_t last_offset = base::LoadBe<int64_t>(entry + kLastOffsetAt);
-    const int64_t id = base::LoadBe<int64_t>(entry + kProducerIdAt);
-    if (id < 0 || delta < 0) return absl::DataLossError("producer snapshot: bad entry");
+  struct Entry {
+    int64_t id = -1;
+    int32_t coordinator_epoch = -1;
+    int64_t transaction_first_offset = -1;
     Batch last;
-    last.epoch = base::LoadBe<int16_t>(entry + kEpochAt);
-    last.last_sequence = base::LoadBe<int32_t>(entry + kLastSequenceAt);
+  };
+  std::vector<Entry> entries(static_cast<size_t>(count));
+  base::Offset end;
+  const uint8_t* from = bytes.data() + kEntriesAt;
+  for (Entry& entry : entries) {
+    const int32_t delta = base::LoadBe<int32_t>(from + kOffsetDeltaAt);
+    const int64_t last_offset = base::LoadBe<int64_t>(from + kLastOffsetAt);
+    entry.id = base::LoadBe<int64_t>(from + kProducerIdAt);
+    if (entry.id < 0 || delta < 0) return absl::DataLossError("producer snapshot: bad entry");
+    Batch& last = entry.last;
+    last.epoch = base::LoadBe<int16_t>(from + kEpochAt);
+    last.last_sequence = base::LoadBe<int32_t>(from + kLastSequenceAt);
     if (last.last_sequence >= 0) {
       if (last_offset < delta) return absl::DataLossError("producer snapshot: bad offsets");
       last.first_sequence = SequenceBefore(last.last_sequence, delta);
       last.last_offset = base::Offset(last_offset);
       last.base_offset = last.last_offset - delta;
     }
-    last.timestamp_ms = base::LoadBe<int64_t>(entry + kTimestampAt);
-    Producer& producer = producers[id];
-    producer.batches = {last};
-    producer.coordinator_epoch = base::LoadBe<int32_t>(entry + kCoordinatorEpochAt);
-    producer.transaction_first_offset = base::LoadBe<int64_t>(entry + kTransactionStartAt);
+    last.timestamp_ms = base::LoadBe<int64_t>(from + kTimestampAt);
+    entry.coordinator_epoch = base::LoadBe<int32_t>(from + kCoordinatorEpochAt);
+    entry.transaction_first_offset = base::LoadBe<int64_t>(from + kTransactionStartAt);
     end = std::max(end, last.last_offset + 1);
+    from += kEntryBytes;
   }
-  producers_ = std::move(producers);
+  Clear();
   committed_end_ = end;
+  // In the order in which they wrote, for the sake of what is forgotten first.
+  std::sort(entries.begin(), entries.end(),
+            [](const Entry& a, const Entry& b) { return a.last.last_offset < b.last.last_offset; });
+  for (const Entry& entry : entries) {
+    Producer& producer = FindOrAdd(entry.id);
+    producer.batches = {entry.last};
+    producer.coordinator_epoch = entry.coordinator_epoch;
+    producer.transaction_first_offset = entry.transaction_first_offset;
+    Used(producer);
+  }
   return absl::OkStatus();
 }
 

@@ -7,10 +7,15 @@
 //   CommitTo / TruncateTo  all below `end` is written for good / everything from `end` on is gone.
 //
 // Until CommitTo has passed a batch, what it replaced is kept, so that TruncateTo is exact.
+//
+// Producers are bounded, per partition and (ProducerBudget) per core: beyond that the ones that
+// wrote longest ago are forgotten, as if they had expired. One that comes back is taken as it
+// comes, whatever its sequence, as in Kafka; only a retry over that gap could be written twice.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -20,6 +25,7 @@
 #include "engine/base/bytes.h"
 #include "engine/base/types.h"
 #include "engine/log/batch.h"
+#include "engine/task/intrusive_list.h"
 
 namespace ringtail::partition {
 
@@ -30,7 +36,6 @@ enum class ProducerCheck : uint8_t {
   kOutOfOrder,  // OUT_OF_ORDER_SEQUENCE_NUMBER
   kFenced,      // INVALID_PRODUCER_EPOCH: an older epoch of this producer id
   kInvalid,     // INVALID_RECORD: sequence or epoch is negative
-  kTooMany,     // the bound on producers is reached: THROTTLING_QUOTA_EXCEEDED, retriable
 };
 
 struct ProducerVerdict {
@@ -43,9 +48,34 @@ struct ProducerVerdict {
   int32_t expected_sequence = -1;
 };
 
+struct Producer;
+
+// A producer's place among those of its partition, or of its core, by their last batch.
+struct ProducerLink : task::ListNode {
+  Producer* producer = nullptr;
+};
+
+// The producers of all partitions of one core; outlives them. A producer takes some 450 bytes.
+class ProducerBudget {
+ public:
+  static constexpr size_t kProducersMax = 100'000;
+  explicit ProducerBudget(size_t producers_max = kProducersMax) : producers_max_(producers_max) {}
+
+  size_t count() const { return count_; }
+  uint64_t evicted() const { return evicted_; }  // forgotten for others' sake
+
+ private:
+  friend class ProducerState;
+  const size_t producers_max_;
+  size_t count_ = 0;
+  uint64_t evicted_ = 0;
+  task::IntrusiveList<ProducerLink> by_use_;  // the longest unused first
+};
+
 struct ProducerStateOptions {
   int64_t expiration_ms = 24 * 3600 * 1000LL;  // producer.id.expiration.ms
-  size_t producers_max = 1 << 20;
+  size_t producers_max = 50'000;
+  ProducerBudget* budget = nullptr;  // null: only the partition's own bound
 };
 
 // Transactional and control batches, which need machinery that does not exist yet.
@@ -55,7 +85,8 @@ inline bool NeedsTransactions(const log::BatchHeader& batch) {
 
 class ProducerState {
  public:
-  explicit ProducerState(const ProducerStateOptions& options = {}) : options_(options) {}
+  explicit ProducerState(const ProducerStateOptions& options = {});
+  ~ProducerState();
 
   // `batch` comes from a producer; its offsets are not assigned yet.
   ProducerVerdict Check(const log::BatchHeader& batch) const;
@@ -77,25 +108,20 @@ class ProducerState {
   absl::Status DecodeSnapshot(base::ByteView bytes);
 
  private:
-  struct Batch {
-    int32_t first_sequence = -1;
-    int32_t last_sequence = -1;
-    base::Offset base_offset;
-    base::Offset last_offset;
-    int64_t timestamp_ms = -1;
-    int16_t epoch = -1;
-  };
-  // Oldest first; only those of the last batch's epoch answer for duplicates.
-  struct Producer {
-    std::vector<Batch> batches;
-    int32_t coordinator_epoch = -1;
-    int64_t transaction_first_offset = -1;
-  };
-  static void TrimBatches(Producer& producer, base::Offset committed_end);
+  using Map = absl::flat_hash_map<int64_t, std::unique_ptr<Producer>>;
+
+  Producer& FindOrAdd(int64_t id);
+  void Used(Producer& producer);
+  void Erase(Map::iterator entry);
+  // Forgets the longest unused of `list` that may be.
+  static void EvictOne(task::IntrusiveList<ProducerLink>& list);
+  void TrimBatches(Producer& producer) const;
 
   ProducerStateOptions options_;
   base::Offset committed_end_;
-  absl::flat_hash_map<int64_t, Producer> producers_;
+  std::unique_ptr<ProducerBudget> own_budget_;  // where none is given
+  task::IntrusiveList<ProducerLink> by_use_;    // the longest unused first
+  Map producers_;
 };
 
 }  // namespace ringtail::partition

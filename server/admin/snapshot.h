@@ -33,6 +33,16 @@ struct RequestSnapshot {
   uint64_t bytes_max = 0;
 };
 
+struct FetchSessionSnapshot {
+  uint64_t sessions = 0;
+  uint64_t partitions = 0;
+  uint64_t bytes = 0;
+  uint64_t created = 0;
+  uint64_t evicted = 0;
+  uint64_t refused = 0;
+  uint64_t not_found = 0;
+};
+
 struct ListenerSnapshot {
   uint64_t accepted = 0;
   uint64_t refused = 0;
@@ -67,9 +77,12 @@ struct CoreSnapshot {
   uint64_t operations_in_flight = 0;
   BufferSnapshot buffers;
   RequestSnapshot requests;
+  FetchSessionSnapshot fetch_sessions;
   ListenerSnapshot listener;
   io::SenderCounters sender;
   JournalSnapshot journal;
+  uint64_t producers = 0;  // idempotent ones that are remembered
+  uint64_t producers_evicted = 0;
   uint64_t retention_segments_by_time = 0;
   uint64_t retention_segments_by_bytes = 0;
   uint64_t retention_bytes = 0;

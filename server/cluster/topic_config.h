@@ -24,6 +24,9 @@ struct TopicConfig {
   int32_t index_interval_bytes = 4096;
   int32_t segment_index_bytes = 10 << 20;
   bool log_append_time = false;
+  // How far a producer's timestamps may lie from the broker's clock; not with LogAppendTime.
+  int64_t timestamp_before_max_ms = INT64_MAX;
+  int64_t timestamp_after_max_ms = 3'600'000;
   std::optional<log::Durability> durability;  // not set: the broker's
   int32_t min_insync_replicas = 1;
   int64_t retention_ms = int64_t{7} * 24 * 3600 * 1000;  // -1: for ever

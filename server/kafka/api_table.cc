@@ -12,6 +12,7 @@ constexpr Api kApis[] = {
     {ListOffsetsRequest::kApiKey, 1, 8, 1, &Session::HandleListOffsets},
     {MetadataRequest::kApiKey, 0, 13, 0, &Session::HandleMetadata},
     {FindCoordinatorRequest::kApiKey, 0, 6, 0, &Session::HandleFindCoordinator},
+    {SaslHandshakeRequest::kApiKey, 0, 1, 0, &Session::HandleSaslHandshake},
     {ApiVersionsRequest::kApiKey, 0, 4, 0, &Session::HandleApiVersions},
     {CreateTopicsRequest::kApiKey, 2, 7, 2, &Session::HandleCreateTopics},
     {DeleteTopicsRequest::kApiKey, 1, 6, 1, &Session::HandleDeleteTopics},
@@ -21,7 +22,11 @@ constexpr Api kApis[] = {
     {AlterConfigsRequest::kApiKey, 0, 2, 0, &Session::HandleAlterConfigs},
     {CreatePartitionsRequest::kApiKey, 0, 3, 0, &Session::HandleCreatePartitions},
     {IncrementalAlterConfigsRequest::kApiKey, 0, 1, 0, &Session::HandleIncrementalAlterConfigs},
+    {OffsetForLeaderEpochRequest::kApiKey, 2, 4, 2, &Session::HandleOffsetForLeaderEpoch},
+    {DescribeLogDirsRequest::kApiKey, 1, 4, 1, &Session::HandleDescribeLogDirs},
+    {SaslAuthenticateRequest::kApiKey, 0, 2, 0, &Session::HandleSaslAuthenticate},
     {DescribeClusterRequest::kApiKey, 0, 2, 0, &Session::HandleDescribeCluster},
+    {DescribeTopicPartitionsRequest::kApiKey, 0, 0, 0, &Session::HandleDescribeTopicPartitions},
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Fetch and ListOffsets.
+// Fetch: whole requests, and those of fetch sessions (fetch_session.h).
 #include <algorithm>
 #include <utility>
 
@@ -11,20 +11,70 @@ using base::Error;
 namespace {
 
 constexpr int32_t kFetchWaitMsMax = 600'000;
-constexpr int64_t kEarliestTimestamp = -2;
-constexpr int64_t kLatestTimestamp = -1;
-constexpr int64_t kMaxTimestamp = -3;
-constexpr int64_t kEarliestLocalTimestamp = -4;  // KIP-405: nothing is tiered, so the log start
 
-void FillPartition(const partition::FetchResult& result, uint32_t hole,
-                   FetchResponse::PartitionData* out) {
-  out->error_code = Wire(ToErrorCode(result.error));
+// Of the decoded request, the broker's item and what waits for it (session.h), for what a session
+// remembers in their stead.
+constexpr size_t kSessionWorkPerPartition = 400;
+
+// Above version 12 topics are named by id.
+bool ById(const Call& call) { return call.version >= 13; }
+
+bool FromReplica(const Call& call, const FetchRequest& request) {
+  return call.version >= 15 ? request.replica_state.replica_id >= 0 : request.replica_id >= 0;
+}
+
+// A topic that its name did not lead to was asked for with no id.
+Error ErrorOf(const Call& call, const server::FetchItem& item) {
+  const Error error = item.result.error;
+  return error == Error::kUnknownTopicId && !ById(call) ? Error::kUnknownTopic : error;
+}
+
+void FillPartition(const Call& call, uint32_t item, FetchResponse::PartitionData* out) {
+  const partition::FetchResult& result = call.fetch_items[item].result;
+  out->partition_index = call.fetch_items[item].id.partition;
+  out->error_code = Wire(ToErrorCode(ErrorOf(call, call.fetch_items[item])));
   out->high_watermark = result.high_watermark.value();
   out->last_stable_offset = result.high_watermark.value();
   out->log_start_offset = result.log_start.value();
   out->records = result.plan.bytes > 0
-                     ? Records::Hole(static_cast<uint32_t>(result.plan.bytes), hole)
+                     ? Records::Hole(static_cast<uint32_t>(result.plan.bytes), item)
                      : Records();
+}
+
+bool Tell(const Call& call, uint32_t item, FetchSession* session, uint32_t slot) {
+  const partition::FetchResult& result = call.fetch_items[item].result;
+  return session->Tell(
+      slot, result.error != Error::kNone,
+      {.high_watermark = result.high_watermark.value(), .log_start = result.log_start.value()},
+      result.plan.bytes > 0);
+}
+
+struct Extent {
+  size_t name_bytes = 0;
+  size_t partitions = 0;
+};
+
+Extent ExtentOf(const FetchRequest& request) {
+  Extent extent;
+  for (const FetchRequest::FetchTopic& topic : request.topics) {
+    extent.name_bytes += topic.topic.size();
+    extent.partitions += topic.partitions.size();
+  }
+  return extent;
+}
+
+FetchSession::Wanted WantedOf(const FetchRequest::FetchPartition& partition) {
+  return {.fetch_offset = partition.fetch_offset,
+          .bytes_max = std::max(partition.partition_max_bytes, 0),
+          .leader_epoch = partition.current_leader_epoch};
+}
+
+server::FetchItem ItemOf(const base::Uuid& topic_id, int32_t partition,
+                         const FetchSession::Wanted& wanted) {
+  return {.id = {topic_id, partition},
+          .offset = base::Offset(wanted.fetch_offset),
+          .bytes_max = wanted.bytes_max,
+          .leader_epoch = wanted.leader_epoch};
 }
 
 }  // namespace
@@ -32,115 +82,172 @@ void FillPartition(const partition::FetchResult& result, uint32_t hole,
 task::Task<void> Session::HandleFetch(Call* call) {
   FetchRequest request;
   if (!DecodeBody(call, &request)) co_return;
+  const bool all = request.session_epoch == FetchSession::kInitialEpoch ||
+                   request.session_epoch == FetchSession::kFinalEpoch;
+  co_await (all ? FetchAll(call, request) : FetchChanges(call, request));
+}
+
+server::FetchLimits Session::LimitsOf(const FetchRequest& request) const {
+  const int32_t wait_ms = std::clamp(request.max_wait_ms, 0, kFetchWaitMsMax);
+  return {.bytes_min = request.min_bytes,
+          .bytes_max = std::clamp<int64_t>(request.max_bytes, 0, kRequestBytesMax),
+          .wait_until = broker_.core().now() + wait_ms * base::kNanosPerMilli};
+}
+
+task::Task<void> Session::FetchAll(Call* call, const FetchRequest& request) {
+  // Whoever names all gives up what was remembered before.
+  core_state_.fetch_sessions.Remove(request.session_id);
   Arena& arena = call->arena;
   FetchResponse response;
-  if (request.session_id != 0) {
-    // Fetch sessions (KIP-227) are not kept: clients then send whole requests.
-    response.error_code = Wire(ErrorCode::kFetchSessionIdNotFound);
-    Respond(call, response);
-    co_return;
-  }
-  const int32_t wait_ms = std::clamp(request.max_wait_ms, 0, kFetchWaitMsMax);
-  server::FetchLimits limits{
-      .bytes_min = request.min_bytes,
-      .bytes_max = std::clamp<int64_t>(request.max_bytes, 0, kRequestBytesMax),
-      .wait_until = broker_.core().now() + wait_ms * base::kNanosPerMilli};
-  const bool by_id = call->version >= 13;
-  const bool from_replica =
-      call->version >= 15 ? request.replica_state.replica_id >= 0 : request.replica_id >= 0;
-  response.responses.Reserve(arena, request.topics.size());
+  const bool from_replica = FromReplica(*call, request);
   for (const FetchRequest::FetchTopic& wanted : request.topics) {
     const server::TopicImage* topic;
-    const Error error = from_replica ? Error::kInvalidRequest
-                                     : FindTopic(wanted.topic, wanted.topic_id, by_id, &topic);
+    base::Uuid id = wanted.topic_id;
+    if (!ById(*call)) {
+      FindTopic(wanted.topic, {}, false, &topic);
+      id = topic == nullptr ? base::Uuid() : topic->id;
+    }
+    for (const FetchRequest::FetchPartition& each : wanted.partitions) {
+      call->fetch_items.push_back(ItemOf(id, each.partition, WantedOf(each)));
+    }
+  }
+  if (from_replica) {
+    // There are no followers that could ask; their protocol is another.
+    for (server::FetchItem& item : call->fetch_items) item.result.error = Error::kInvalidRequest;
+  } else if (!call->fetch_items.empty()) {
+    co_await broker_.Fetch(call->exchange->context, LimitsOf(request), call->fetch_items);
+  }
+  uint32_t item = 0;
+  response.responses.Reserve(arena, request.topics.size());
+  for (const FetchRequest::FetchTopic& wanted : request.topics) {
     auto& topic_out = response.responses.Add(arena);
     topic_out.topic = wanted.topic;
     topic_out.topic_id = wanted.topic_id;
     topic_out.partitions.Reserve(arena, wanted.partitions.size());
+    for (size_t i = 0; i < wanted.partitions.size(); ++i) {
+      FillPartition(*call, item++, &topic_out.partitions.Add(arena));
+    }
+  }
+  if (request.session_epoch == FetchSession::kInitialEpoch && !from_replica &&
+      !call->fetch_items.empty()) {
+    BeginSession(call, request, &response);
+  }
+  RespondWithRecords(call, response);
+}
+
+void Session::BeginSession(Call* call, const FetchRequest& request, FetchResponse* response) {
+  FetchSessionCache& sessions = core_state_.fetch_sessions;
+  const Extent extent = ExtentOf(request);
+  FetchSession* session = sessions.Create(
+      ById(*call), extent.partitions,
+      FetchSession::BytesFor(request.topics.size(), extent.name_bytes, extent.partitions),
+      broker_.core().now());
+  if (session == nullptr) return;
+  uint32_t item = 0;
+  for (const FetchRequest::FetchTopic& wanted : request.topics) {
     for (const FetchRequest::FetchPartition& each : wanted.partitions) {
-      auto& out = topic_out.partitions.Add(arena);
-      out.partition_index = each.partition;
-      if (error != Error::kNone) {
-        FillPartition({.error = error}, 0, &out);
-        limits.wait_until = 0;
-        continue;
+      const uint32_t slot = session->Want({.name = wanted.topic, .id = wanted.topic_id},
+                                          each.partition, WantedOf(each));
+      Tell(*call, item++, session, slot);
+    }
+  }
+  sessions.Settle(*session);
+  response->session_id = session->id();
+}
+
+ErrorCode Session::UpdateSession(Call* call, const FetchRequest& request) {
+  FetchSessionCache& sessions = core_state_.fetch_sessions;
+  FetchSession* session = sessions.Find(request.session_id);
+  if (session == nullptr) return ErrorCode::kFetchSessionIdNotFound;
+  if (session->by_id() != ById(*call)) return ErrorCode::kFetchSessionTopicIdError;
+  if (session->epoch() != request.session_epoch) return ErrorCode::kInvalidFetchSessionEpoch;
+  const Extent extent = ExtentOf(request);
+  if (extent.partitions > 0) {
+    if (!sessions.Grow(*session, request.topics.size(), extent.name_bytes, extent.partitions,
+                       broker_.core().now())) {
+      return ErrorCode::kFetchSessionIdNotFound;
+    }
+    for (const FetchRequest::FetchTopic& wanted : request.topics) {
+      for (const FetchRequest::FetchPartition& each : wanted.partitions) {
+        session->Want({.name = wanted.topic, .id = wanted.topic_id}, each.partition,
+                      WantedOf(each));
       }
-      call->fetch_items.push_back({.id = {topic->id, each.partition},
-                                   .offset = base::Offset(each.fetch_offset),
-                                   .bytes_max = std::max(each.partition_max_bytes, 0),
-                                   .leader_epoch = each.current_leader_epoch});
     }
   }
-  auto& items = call->fetch_items;
-  if (!items.empty()) co_await broker_.Fetch(call->exchange->context, limits, items);
-  uint32_t next = 0;
-  for (auto& topic_out : response.responses) {
-    for (auto& out : topic_out.partitions) {
-      if (out.error_code != 0) continue;
-      FillPartition(items[next].result, next, &out);
-      ++next;
+  for (const FetchRequest::ForgottenTopic& forgotten : request.forgotten_topics_data) {
+    for (const int32_t partition : forgotten.partitions) {
+      session->Forget({.name = forgotten.topic, .id = forgotten.topic_id}, partition);
     }
   }
+  sessions.Settle(*session);
+  session->NextEpoch();
+  sessions.Touch(*session, broker_.core().now());
+  return ErrorCode::kNone;
+}
+
+task::Task<void> Session::FetchChanges(Call* call, const FetchRequest& request) {
+  FetchSessionCache& sessions = core_state_.fetch_sessions;
+  FetchResponse response;
+  response.error_code = Wire(UpdateSession(call, request));
+  if (response.error_code != 0) {
+    Respond(call, response);
+    co_return;
+  }
+  FetchSession* session = sessions.Find(request.session_id);
+  if (session->size() == 0) {
+    // As in Kafka: nothing is left to remember, and the answer says so.
+    sessions.Remove(session->id());
+    Respond(call, response);
+    co_return;
+  }
+  call->exchange->connection->ChargeWork(call->exchange,
+                                         session->size() * kSessionWorkPerPartition);
+  session->ForEach(
+      [&](uint32_t slot, uint32_t topic, int32_t partition, const FetchSession::Wanted& wanted) {
+        call->session_slots.push_back(slot);
+        call->fetch_items.push_back(
+            ItemOf(session->TopicId(topic, *broker_.image()), partition, wanted));
+      });
+  co_await broker_.Fetch(call->exchange->context, LimitsOf(request), call->fetch_items);
+  session = sessions.Find(request.session_id);
+  if (session == nullptr || session->epoch() != FetchSession::EpochAfter(request.session_epoch)) {
+    // It was given up, or used by another request, while this one waited.
+    response.error_code = Wire(session == nullptr ? ErrorCode::kFetchSessionIdNotFound
+                                                  : ErrorCode::kInvalidFetchSessionEpoch);
+    Respond(call, response);
+    co_return;
+  }
+  response.session_id = session->id();
+  uint32_t topic_before = 0;
+  for (uint32_t item = 0; item < call->fetch_items.size(); ++item) {
+    const uint32_t slot = call->session_slots[item];
+    if (!Tell(*call, item, session, slot)) continue;
+    const uint32_t topic = session->TopicIndexOf(slot);
+    if (response.responses.empty() || topic != topic_before) {
+      auto& topic_out = response.responses.Add(call->arena);
+      topic_out.topic = session->TopicOf(topic).name;
+      topic_out.topic_id = session->TopicOf(topic).id;
+      topic_before = topic;
+    }
+    auto& partitions = response.responses[response.responses.size() - 1].partitions;
+    FillPartition(*call, item, &partitions.Add(call->arena));
+  }
+  RespondWithRecords(call, response);
+}
+
+void Session::RespondWithRecords(Call* call, const FetchResponse& response) {
   Respond(call, response);
   server::Reply& reply = call->exchange->reply;
-  if (call->holes.empty()) co_return;
+  if (call->holes.empty()) return;
   size_t from = 0;
   for (const RecordsHole& hole : call->holes) {
-    log::ReadPlan& plan = items[hole.id].result.plan;
+    log::ReadPlan& plan = call->fetch_items[hole.id].result.plan;
     reply.AddMemory(reply.head.data() + from, hole.buffer_position - from);
     reply.AddFile(plan.fd, plan.position.value(), plan.bytes);
     reply.pins.push_back(std::move(plan.pin));
     from = hole.buffer_position;
   }
   reply.AddMemory(reply.head.data() + from, reply.head.size() - from);
-}
-
-task::Task<void> Session::HandleListOffsets(Call* call) {
-  ListOffsetsRequest request;
-  if (!DecodeBody(call, &request)) co_return;
-  Arena& arena = call->arena;
-  ListOffsetsResponse response;
-  for (const ListOffsetsRequest::ListOffsetsTopic& wanted : request.topics) {
-    const server::TopicImage* topic;
-    const Error error = FindTopic(wanted.name, {}, false, &topic);
-    auto& topic_out = response.topics.Add(arena);
-    topic_out.name = wanted.name;
-    for (const ListOffsetsRequest::ListOffsetsPartition& each : wanted.partitions) {
-      auto& out = topic_out.partitions.Add(arena);
-      out.partition_index = each.partition_index;
-      if (error != Error::kNone) {
-        out.error_code = Wire(ToErrorCode(error));
-        continue;
-      }
-      server::OffsetPoint point = server::OffsetPoint::kTimestamp;
-      if (each.timestamp == kLatestTimestamp) point = server::OffsetPoint::kLatest;
-      if (each.timestamp == kMaxTimestamp) point = server::OffsetPoint::kMaxTimestamp;
-      if (each.timestamp == kEarliestTimestamp || each.timestamp == kEarliestLocalTimestamp) {
-        point = server::OffsetPoint::kEarliest;
-      }
-      if (point == server::OffsetPoint::kTimestamp && each.timestamp < 0) {
-        out.error_code = Wire(ErrorCode::kUnsupportedVersion);
-        continue;
-      }
-      call->offset_items.push_back({.id = {topic->id, each.partition_index},
-                                    .point = point,
-                                    .timestamp_ms = each.timestamp,
-                                    .leader_epoch = each.current_leader_epoch});
-    }
-  }
-  co_await broker_.ListOffsets(call->offset_items);
-  size_t next = 0;
-  for (auto& topic_out : response.topics) {
-    for (auto& out : topic_out.partitions) {
-      if (out.error_code != 0) continue;
-      const partition::OffsetResult& found = call->offset_items[next++].result;
-      out.error_code = Wire(ToErrorCode(found.error));
-      out.offset = found.offset.value();
-      out.timestamp = found.timestamp_ms;
-      if (call->version >= 4) out.leader_epoch = found.leader_epoch;
-    }
-  }
-  Respond(call, response);
 }
 
 }  // namespace ringtail::kafka

@@ -114,30 +114,8 @@ task::Task<void> Session::HandleMetadata(Call* call) {
   Respond(call, response);
 }
 
-task::Task<void> Session::HandleDescribeCluster(Call* call) {
-  DescribeClusterRequest request;
-  if (!DecodeBody(call, &request)) co_return;
-  const server::ImagePtr image = broker_.image();
-  DescribeClusterResponse response;
-  response.cluster_id = call->arena.CopyText(image->cluster_id().ToString());
-  response.controller_id = server::NodeId(image->broker_id(), base::CoreId(0));
-  response.endpoint_type = request.endpoint_type;
-  if (request.endpoint_type != 1) {  // 1: brokers; there are no controllers to list
-    response.error_code = Wire(ErrorCode::kUnsupportedEndpointType);
-    response.error_message = "only brokers can be listed here";
-  } else {
-    for (const server::Node& node :
-         endpoints_.Nodes(image->broker_id(), server::ListenerKind::kKafka)) {
-      auto& out = response.brokers.Add(call->arena);
-      out.broker_id = node.id;
-      out.host = call->arena.CopyText(node.host);
-      out.port = node.port;
-    }
-  }
-  Respond(call, response);
-}
-
 task::Task<void> Session::HandleFindCoordinator(Call* call) {
+  constexpr int8_t kGroup = 0;
   constexpr int8_t kTransaction = 1;
   constexpr absl::string_view kNoGroups =
       "this broker has no consumer groups yet; assign partitions instead of subscribing";
@@ -145,9 +123,13 @@ task::Task<void> Session::HandleFindCoordinator(Call* call) {
   FindCoordinatorRequest request;
   if (!DecodeBody(call, &request)) co_return;
   const bool transaction = request.key_type == kTransaction;
-  const int16_t code = Wire(transaction ? ErrorCode::kTransactionalIdAuthorizationFailed
-                                        : ErrorCode::kGroupAuthorizationFailed);
-  const absl::string_view why = transaction ? kNoTransactions : kNoGroups;
+  int16_t code = Wire(transaction ? ErrorCode::kTransactionalIdAuthorizationFailed
+                                  : ErrorCode::kGroupAuthorizationFailed);
+  absl::string_view why = transaction ? kNoTransactions : kNoGroups;
+  if (!transaction && request.key_type != kGroup) {
+    code = Wire(ErrorCode::kInvalidRequest);
+    why = "a key type that this broker does not know; it knows groups (0) and transactions (1)";
+  }
   FindCoordinatorResponse response;
   response.error_code = code;
   response.error_message = why;

@@ -1,6 +1,9 @@
 // Produce, and the producer ids of idempotent producers.
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
+#include "engine/log/batch.h"
+#include "engine/log/batch_records.h"
 #include "server/kafka/session.h"
 
 namespace ringtail::kafka {
@@ -21,6 +24,37 @@ constexpr int32_t kTimeoutMsMax = 600'000;
 base::MutableByteView InFrame(server::Exchange* exchange, base::ByteView view) {
   const base::MutableByteView frame = exchange->frame.bytes();
   return frame.subspan(static_cast<size_t>(view.data() - frame.data()), view.size());
+}
+
+// zstd came with version 7 (KIP-110): who speaks less might hand such records to one who cannot
+// read them.
+constexpr int16_t kFirstVersionWithZstd = 7;
+
+bool IsZstd(base::ByteView batch) {
+  return batch.size() >= log::kBatchHeaderBytes &&
+         (batch[log::kAttributesAt + 1] & log::kCodecMask) ==
+             static_cast<uint8_t>(log::Codec::kZstd);
+}
+
+// Clients give up the records that are named and say of which batch the others were.
+void NameBadTimestamps(const server::ProduceItem& item, Arena& arena,
+                       ProduceResponse::PartitionProduceResponse* out) {
+  constexpr size_t kNamedMax = 100;
+  const partition::ProduceResult& result = item.result;
+  out->error_message = arena.CopyText(absl::StrCat(
+      "a timestamp is not within [", result.timestamp_min_ms, ", ", result.timestamp_max_ms,
+      "], see message.timestamp.before.max.ms and message.timestamp.after.max.ms"));
+  const auto parsed = log::ParseBatch(item.batches);
+  if (!parsed.ok() || parsed.batch.compressed()) return;
+  const log::BatchView& batch = parsed.batch;
+  log::RecordCursor cursor(batch.records(), batch.record_count());
+  for (int32_t index = 0; cursor.Next() && out->record_errors.size() < kNamedMax; ++index) {
+    const int64_t timestamp = log::RecordTimestampMs(batch, cursor.record());
+    if (timestamp >= result.timestamp_min_ms && timestamp <= result.timestamp_max_ms) continue;
+    auto& error = out->record_errors.Add(arena);
+    error.batch_index = index;
+    error.batch_index_error_message = out->error_message;
+  }
 }
 
 // What is wrong with the request as a whole, for each of its partitions.
@@ -63,6 +97,8 @@ task::Task<void> Session::HandleProduce(Call* call) {
         out.error_code = Wire(ToErrorCode(error));
       } else if (!data.records.has_value() || data.records->size() == 0) {
         out.error_code = Wire(ErrorCode::kInvalidRecord);
+      } else if (call->version < kFirstVersionWithZstd && IsZstd(data.records->bytes())) {
+        out.error_code = Wire(ErrorCode::kUnsupportedCompressionType);
       } else {
         call->produce_items.push_back({.id = {topic->id, data.index},
                                        .batches = InFrame(call->exchange, data.records->bytes())});
@@ -82,8 +118,11 @@ task::Task<void> Session::HandleProduce(Call* call) {
   for (auto& topic_out : response.responses) {
     for (auto& out : topic_out.partition_responses) {
       if (out.error_code == 0) {
-        const partition::ProduceResult& result = call->produce_items[next++].result;
+        const server::ProduceItem& item = call->produce_items[next++];
+        const partition::ProduceResult& result = item.result;
         out.error_code = Wire(ToErrorCode(result.error));
+        if (result.error != Error::kNone) out.error_message = base::ErrorText(result.error);
+        if (result.error == Error::kInvalidTimestamp) NameBadTimestamps(item, arena, &out);
         out.base_offset = result.base_offset.value();
         out.log_append_time_ms = result.log_append_time_ms;
         out.log_start_offset = result.log_start.value();

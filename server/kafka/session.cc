@@ -14,28 +14,12 @@ using base::Error;
 namespace {
 
 constexpr size_t kPrefixBytes = 4;
-constexpr size_t kRequestBytesMin = 8;       // api key, version, correlation id
-constexpr size_t kSpareBytesMax = 64 << 10;  // kept by an idle connection
+constexpr size_t kRequestBytesMin = 8;  // api key, version, correlation id
 
 }  // namespace
 
-void Call::Clear() {
-  produce_items.clear();
-  fetch_items.clear();
-  offset_items.clear();
-  holes.clear();
-  arena.Reset();
-}
-
-size_t Call::memory_bytes() const {
-  return sizeof(Call) + arena.reserved_bytes() +
-         produce_items.capacity() * sizeof(produce_items[0]) +
-         fetch_items.capacity() * sizeof(fetch_items[0]) +
-         offset_items.capacity() * sizeof(offset_items[0]) + holes.capacity() * sizeof(holes[0]);
-}
-
-Session::Session(server::Broker& broker, const server::Endpoints& endpoints)
-    : broker_(broker), endpoints_(endpoints) {}
+Session::Session(server::Broker& broker, const server::Endpoints& endpoints, CoreState& core_state)
+    : broker_(broker), endpoints_(endpoints), core_state_(core_state) {}
 
 Session::~Session() = default;
 
@@ -50,22 +34,6 @@ absl::StatusOr<size_t> Session::FrameBytes(base::ByteView prefix) const {
   return kPrefixBytes + static_cast<size_t>(bytes);
 }
 
-std::unique_ptr<Call> Session::TakeCall() {
-  if (spare_.empty()) return std::make_unique<Call>();
-  std::unique_ptr<Call> call = std::move(spare_.back());
-  spare_.pop_back();
-  spare_bytes_ -= call->memory_bytes();
-  return call;
-}
-
-void Session::Keep(std::unique_ptr<Call> call) {
-  call->Clear();
-  const size_t bytes = call->memory_bytes();
-  if (spare_bytes_ + bytes > kSpareBytesMax) return;
-  spare_bytes_ += bytes;
-  spare_.push_back(std::move(call));
-}
-
 void Session::Close(Call* call, const absl::Status& why) {
   RT_LOG_EVERY(1, kInfo, "connection {} ({}): closed: API {} version {}: {}",
                call->exchange->connection->peer(), client_id_, call->request.header.request_api_key,
@@ -74,7 +42,7 @@ void Session::Close(Call* call, const absl::Status& why) {
 }
 
 task::Task<void> Session::Handle(server::Exchange* exchange) {
-  std::unique_ptr<Call> call = TakeCall();
+  std::unique_ptr<Call> call = core_state_.calls.Take();
   call->exchange = exchange;
   const absl::Status decoded =
       DecodeRequestFrame(exchange->frame.bytes().subspan(kPrefixBytes), &call->request);
@@ -93,7 +61,7 @@ task::Task<void> Session::Handle(server::Exchange* exchange) {
   } else {
     co_await (this->*api->handler)(call.get());
   }
-  Keep(std::move(call));
+  core_state_.calls.Keep(std::move(call));
 }
 
 Error Session::FindTopic(absl::string_view name, const base::Uuid& id, bool by_id,

@@ -14,6 +14,8 @@
 #include "server/connection.h"
 #include "server/endpoints.h"
 #include "server/kafka/arena.h"
+#include "server/kafka/call.h"
+#include "server/kafka/core_state.h"
 #include "server/kafka/error_map.h"
 #include "server/kafka/frame.h"
 
@@ -26,26 +28,10 @@ inline constexpr size_t kRequestElementsMax = 20'000;
 inline constexpr size_t kNameBytesShown = 100;    // of what is quoted in an error message
 inline constexpr size_t kClientIdBytesMax = 255;  // kept for logs; longer ones are cut
 
-// One request while it is handled; reused.
-struct Call {
-  server::Exchange* exchange = nullptr;
-  RequestFrame request;
-  int16_t version = 0;
-  Arena arena;
-  std::vector<server::ProduceItem> produce_items;
-  std::vector<server::FetchItem> fetch_items;
-  std::vector<server::OffsetItem> offset_items;
-  std::vector<RecordsHole> holes;
-
-  // Makes it ready for the next request.
-  void Clear();
-  size_t memory_bytes() const;  // that it keeps
-};
-
 class Session : public server::Session {
  public:
   // All outlive the session.
-  Session(server::Broker& broker, const server::Endpoints& endpoints);
+  Session(server::Broker& broker, const server::Endpoints& endpoints, CoreState& core_state);
   ~Session() override;
 
   size_t prefix_bytes() const override { return 4; }
@@ -53,7 +39,6 @@ class Session : public server::Session {
   task::Task<void> Handle(server::Exchange* exchange) override;
   bool FillTimedOut(server::Exchange* exchange, server::Reply* reply) override;
   absl::string_view client_id() const override { return client_id_; }
-  size_t spare_bytes() const { return spare_bytes_; }  // kept for the next requests
 
   using Handler = task::Task<void> (Session::*)(Call* call);
   task::Task<void> HandleApiVersions(Call* call);
@@ -64,6 +49,11 @@ class Session : public server::Session {
   task::Task<void> HandleInitProducerId(Call* call);
   task::Task<void> HandleFetch(Call* call);
   task::Task<void> HandleListOffsets(Call* call);
+  task::Task<void> HandleOffsetForLeaderEpoch(Call* call);
+  task::Task<void> HandleDescribeTopicPartitions(Call* call);
+  task::Task<void> HandleDescribeLogDirs(Call* call);
+  task::Task<void> HandleSaslHandshake(Call* call);
+  task::Task<void> HandleSaslAuthenticate(Call* call);
   task::Task<void> HandleCreateTopics(Call* call);
   task::Task<void> HandleDeleteTopics(Call* call);
   task::Task<void> HandleDeleteRecords(Call* call);
@@ -79,8 +69,6 @@ class Session : public server::Session {
   // response's entry come to some 350.
   static constexpr size_t kWorkPerDecodedByte = 8;
 
-  std::unique_ptr<Call> TakeCall();
-  void Keep(std::unique_ptr<Call> call);
   // A request that is not what its API says costs the connection.
   void Close(Call* call, const absl::Status& why);
   // False: closed. Kafka reads what it knows of a request and no further, and librdkafka 2.16
@@ -111,6 +99,16 @@ class Session : public server::Session {
     if (call->holes.empty()) reply->AddMemory(reply->head.data(), reply->head.size());
   }
 
+  // Of a request that names all that it wants; it may begin or end a fetch session.
+  task::Task<void> FetchAll(Call* call, const FetchRequest& request);
+  // Of one that names what changed since the session's last.
+  task::Task<void> FetchChanges(Call* call, const FetchRequest& request);
+  ErrorCode UpdateSession(Call* call, const FetchRequest& request);
+  void BeginSession(Call* call, const FetchRequest& request, FetchResponse* response);
+  server::FetchLimits LimitsOf(const FetchRequest& request) const;
+  // Puts the planned ranges of files between the pieces of the response.
+  void RespondWithRecords(Call* call, const FetchResponse& response);
+
   // By id where the version has one, else by name. kNone and the topic, or the error.
   base::Error FindTopic(absl::string_view name, const base::Uuid& id, bool by_id,
                         const server::TopicImage** topic) const;
@@ -119,6 +117,10 @@ class Session : public server::Session {
   void AddBrokers(Arena& arena, Array<MetadataResponse::MetadataResponseBroker>* brokers) const;
   void FillTopic(const server::TopicImage& topic, Arena& arena,
                  MetadataResponse::MetadataResponseTopic* out) const;
+  using DescribeTopicPartitionsResponseTopic =
+      DescribeTopicPartitionsResponse::DescribeTopicPartitionsResponseTopic;
+  void DescribePartitions(const server::TopicImage& topic, size_t first, size_t count, Arena& arena,
+                          DescribeTopicPartitionsResponseTopic* out) const;
   task::Task<void> CreateOne(Call* call, const CreateTopicsRequest::CreatableTopic& wanted,
                              bool validate_only, CreateTopicsResponse::CreatableTopicResult* out);
   absl::Status CheckBrokerName(absl::string_view name) const;
@@ -138,9 +140,8 @@ class Session : public server::Session {
 
   server::Broker& broker_;
   const server::Endpoints& endpoints_;
+  CoreState& core_state_;
   std::string client_id_;
-  std::vector<std::unique_ptr<Call>> spare_;
-  size_t spare_bytes_ = 0;
 };
 
 }  // namespace ringtail::kafka

@@ -35,11 +35,13 @@ SimServer::SimServer(sim::SimWorld& world, const SimServerOptions& options) : op
              .exchanges_max = static_cast<uint32_t>(options.server.connection.exchanges_max),
              .connection_bytes_max = options.server.connection.bytes_max};
   for (uint32_t core = 0; core < options.cores; ++core) {
+    kafka_.push_back(std::make_unique<kafka::CoreState>(options.fetch_sessions));
+    kafka::CoreState* kafka_state = kafka_.back().get();
     servers_.push_back(std::make_unique<CoreServer>(
         sim_->core(core), brokers_, options_.server,
-        [this](ListenerKind kind, Broker& broker) -> std::unique_ptr<Session> {
+        [this, kafka_state](ListenerKind kind, Broker& broker) -> std::unique_ptr<Session> {
           if (kind == ListenerKind::kKafka) {
-            return std::make_unique<kafka::Session>(broker, endpoints_);
+            return std::make_unique<kafka::Session>(broker, endpoints_, *kafka_state);
           }
           return std::make_unique<native::Session>(broker, endpoints_, native_);
         }));

@@ -12,6 +12,7 @@
 #include "server/cluster/local_catalog.h"
 #include "server/core_server.h"
 #include "server/journals.h"
+#include "server/kafka/core_state.h"
 #include "server/native/session.h"
 #include "tests/sim/cluster.h"
 
@@ -24,6 +25,7 @@ struct SimServerOptions {
   sim::SimBackendOptions backend;
   bool advertise_cores = true;
   bool listen = true;
+  kafka::FetchSessionLimits fetch_sessions;
   log::Durability durability = log::Durability::kJournal;
   JournalSettings journal = {.file_bytes = 1 << 20, .bytes_max = 4 << 20};
 };
@@ -43,6 +45,7 @@ class SimServer {
   sim::SimBroker& sim() { return *sim_; }
   Broker& broker(uint32_t core) { return servers_[core]->broker(); }
   CoreServer& server(uint32_t core) { return *servers_[core]; }
+  kafka::CoreState& kafka(uint32_t core) { return *kafka_[core]; }
   LocalCatalog& catalog() { return *catalog_; }
   BrokerGroup& group() { return brokers_; }
   const Endpoints& endpoints() const { return endpoints_; }
@@ -70,6 +73,7 @@ class SimServer {
   native::SessionOptions native_;
   std::unique_ptr<LocalCatalog> catalog_;
   std::unique_ptr<sim::SimBroker> sim_;
+  std::vector<std::unique_ptr<kafka::CoreState>> kafka_;  // by core; outlive its sessions
   std::vector<std::unique_ptr<CoreServer>> servers_;
 };
 

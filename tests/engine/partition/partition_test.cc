@@ -184,9 +184,9 @@ TEST_F(PartitionTest, EachKindOfBadBatchHasItsError) {
   const std::vector<Bad> all = {
       {"a flipped bit", Error::kCorruptBatch, byte(70, 0x7f), false},
       {"a wrong CRC", Error::kCorruptBatch, byte(log::kCrcAt, 0x01), false},
-      {"magic 1", Error::kUnsupportedFormat, byte(log::kMagicAt, 1)},
-      {"magic 0", Error::kUnsupportedFormat, byte(log::kMagicAt, 0)},
-      {"a control batch", Error::kUnsupportedFormat, byte(log::kAttributesAt + 1, 0x20)},
+      {"magic 1", Error::kInvalidRecord, byte(log::kMagicAt, 1)},
+      {"magic 0", Error::kInvalidRecord, byte(log::kMagicAt, 0)},
+      {"a control batch", Error::kInvalidRecord, byte(log::kAttributesAt + 1, 0x20)},
       {"a codec nobody knows", Error::kUnsupportedCodec, byte(log::kAttributesAt + 1, 6)},
       {"a transaction's batch", Error::kTransactionsUnsupported,
        [](std::string* batch) {
@@ -440,7 +440,7 @@ TEST_F(PartitionTest, AFullDiskIsToldWakesWaitersAndForgetsTheProducersBatches) 
   ASSERT_EQ(Produce(batch(0)).error, Error::kNone);
   bool woken = false;
   node_->Start("wait", [](Partition* partition, bool* woken) -> task::Task<void> {
-    FetchWait wait(1, nullptr);
+    FetchWait wait(nullptr);
     partition->Watch(wait);
     *woken = co_await wait.WaitUntil(base::kNever);
   }(partition_.get(), &woken));
@@ -487,7 +487,7 @@ TEST_F(PartitionTest, CloseEndsEveryWaitWithNotLeader) {
     Call* duplicate = Start(batch);
     bool watcher_ended = false;
     node_->Start("wait", [](Partition* partition, bool* ended) -> task::Task<void> {
-      FetchWait wait(1, nullptr);
+      FetchWait wait(nullptr);
       partition->Watch(wait);
       co_await wait.WaitUntil(base::kNever);
       *ended = true;
@@ -604,7 +604,7 @@ TEST(FetchWaitTest, EndsByDeadlineWakeOrCancel) {
   sim::SimNode node(world, world.NewProcess("p"));
   const auto wait = [](CancelToken* cancel, base::Nanos deadline,
                        task::IntrusiveList<FetchLink>* list) -> task::Task<bool> {
-    FetchWait wait(1, cancel);
+    FetchWait wait(cancel);
     wait.Watch(*list);
     co_return co_await wait.WaitUntil(deadline);
   };

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <memory>
 
 #include "tests/engine/log/batch_maker.h"
 
@@ -25,23 +26,27 @@ class ProducerStateTest : public testing::Test {
   }
   ProducerVerdict Check(int64_t id, int16_t epoch, int32_t sequence, int32_t records = 1) {
     const std::string batch = Make(id, epoch, sequence, records);
-    return state_.Check(log::ParseBatch(base::AsBytes(batch)).batch);
+    return state_->Check(log::ParseBatch(base::AsBytes(batch)).batch);
   }
   ProducerCheck Append(int64_t id, int16_t epoch, int32_t sequence, int32_t records = 1,
                        uint16_t attributes = 0) {
     const std::string batch = Make(id, epoch, sequence, records, attributes);
     const auto parsed = log::ParseBatch(base::AsBytes(batch));
-    const ProducerVerdict verdict = state_.Check(parsed.batch);
+    const ProducerVerdict verdict = state_->Check(parsed.batch);
     if (verdict.check == ProducerCheck::kNew) {
-      state_.Update(parsed.batch);
+      state_->Update(parsed.batch);
       next_offset_ += records;
     }
     return verdict.check;
   }
   // Appended and written.
-  void Commit() { state_.CommitTo(base::Offset(next_offset_)); }
+  void Commit() { state_->CommitTo(base::Offset(next_offset_)); }
 
-  ProducerState state_;
+  void Reset(const ProducerStateOptions& options) {
+    state_ = std::make_unique<ProducerState>(options);
+  }
+
+  std::unique_ptr<ProducerState> state_ = std::make_unique<ProducerState>();
   int64_t next_offset_ = 0;
   int64_t time_ms_ = 1000;
 };
@@ -82,7 +87,7 @@ TEST_F(ProducerStateTest, SequencesWrapAround) {
   EXPECT_EQ(Append(2, 0, 2), ProducerCheck::kNew);
   // And in a snapshot, which keeps only the last sequence and the length.
   EXPECT_EQ(Append(3, 0, kSequenceMax, 3), ProducerCheck::kNew);
-  ASSERT_TRUE(state_.DecodeSnapshot(base::AsBytes(state_.EncodeSnapshot())).ok());
+  ASSERT_TRUE(state_->DecodeSnapshot(base::AsBytes(state_->EncodeSnapshot())).ok());
   EXPECT_EQ(Check(3, 0, kSequenceMax, 3).check, ProducerCheck::kDuplicate);
 }
 
@@ -114,9 +119,9 @@ TEST_F(ProducerStateTest, ATruncationOfUnwrittenBatchesIsExact) {
   for (int32_t i = 6; i < 16; ++i) ASSERT_EQ(Append(1, 0, i), ProducerCheck::kNew);
   ASSERT_EQ(Append(1, 1, 0), ProducerCheck::kNew);
   ASSERT_EQ(Append(2, 0, 0), ProducerCheck::kNew);
-  state_.TruncateTo(base::Offset(committed));
+  state_->TruncateTo(base::Offset(committed));
   next_offset_ = committed;
-  EXPECT_EQ(state_.producer_count(), 1u);
+  EXPECT_EQ(state_->producer_count(), 1u);
   for (int32_t i = 1; i < 6; ++i) EXPECT_EQ(Check(1, 0, i).check, ProducerCheck::kDuplicate) << i;
   EXPECT_EQ(Check(1, 0, 7).check, ProducerCheck::kOutOfOrder);
   EXPECT_EQ(Append(1, 0, 6), ProducerCheck::kNew);
@@ -128,29 +133,66 @@ TEST_F(ProducerStateTest, ForgetsIdleProducersButNotOpenTransactions) {
   time_ms_ = 5000;
   EXPECT_EQ(Append(3, 0, 0), ProducerCheck::kNew);
   const int64_t day_ms = ProducerStateOptions().expiration_ms;
-  EXPECT_EQ(state_.Expire(1000 + day_ms - 1), 0u);
-  EXPECT_EQ(state_.Expire(1000 + day_ms), 1u);
-  EXPECT_EQ(state_.producer_count(), 2u);
+  EXPECT_EQ(state_->Expire(1000 + day_ms - 1), 0u);
+  EXPECT_EQ(state_->Expire(1000 + day_ms), 1u);
+  EXPECT_EQ(state_->producer_count(), 2u);
   EXPECT_EQ(Append(1, 0, 17), ProducerCheck::kNew);
 }
 
-TEST_F(ProducerStateTest, BoundsTheNumberOfProducers) {
-  state_ = ProducerState({.producers_max = 2});
+TEST_F(ProducerStateTest, BeyondTheBoundTheLongestUnusedIsForgotten) {
+  ProducerBudget budget;
+  Reset({.producers_max = 2, .budget = &budget});
   EXPECT_EQ(Append(1, 0, 0), ProducerCheck::kNew);
   EXPECT_EQ(Append(2, 0, 0), ProducerCheck::kNew);
-  EXPECT_EQ(Append(3, 0, 0), ProducerCheck::kTooMany);
-  EXPECT_EQ(Append(2, 0, 1), ProducerCheck::kNew);
+  EXPECT_EQ(Append(1, 0, 1), ProducerCheck::kNew);
+  Commit();
+  EXPECT_EQ(Append(3, 0, 0), ProducerCheck::kNew);
+  EXPECT_EQ(state_->producer_count(), 2u);
+  EXPECT_EQ(budget.evicted(), 1u);
+  EXPECT_EQ(Check(1, 0, 1).check, ProducerCheck::kDuplicate);
+  EXPECT_EQ(Check(2, 0, 7).check, ProducerCheck::kNew) << "as one that nobody knows";
+}
+
+// TruncateTo would otherwise bring back less than there was.
+TEST_F(ProducerStateTest, WhoHasAWriteInFlightIsNotForgotten) {
+  Reset({.producers_max = 1});
+  EXPECT_EQ(Append(1, 0, 0), ProducerCheck::kNew);
+  EXPECT_EQ(Append(2, 0, 0, 1, log::kTransactionalBit), ProducerCheck::kNew);
+  EXPECT_EQ(state_->producer_count(), 2u);
+  Commit();
+  EXPECT_EQ(Append(3, 0, 0), ProducerCheck::kNew);
+  EXPECT_EQ(Check(2, 0, 0).check, ProducerCheck::kDuplicate) << "its transaction is open";
+  EXPECT_EQ(Check(1, 0, 9).check, ProducerCheck::kNew);
+}
+
+TEST_F(ProducerStateTest, TheCoresBoundCountsAllPartitions) {
+  ProducerBudget budget(3);
+  Reset({.budget = &budget});
+  {
+    ProducerState other({.budget = &budget});
+    for (int64_t id : {1, 2}) EXPECT_EQ(Append(id, 0, 0), ProducerCheck::kNew);
+    Commit();
+    const std::string theirs[] = {Make(1, 0, 0), Make(7, 0, 0)};
+    for (const std::string& batch : theirs) {
+      other.Update(log::ParseBatch(base::AsBytes(batch)).batch);
+    }
+    EXPECT_EQ(budget.count(), 3u);
+    EXPECT_EQ(state_->producer_count(), 1u) << "the oldest of all was this partition's";
+    EXPECT_EQ(other.producer_count(), 2u);
+  }
+  EXPECT_EQ(budget.count(), 1u);
+  Reset({});
+  EXPECT_EQ(budget.count(), 0u);
 }
 
 TEST_F(ProducerStateTest, SnapshotsRoundTrip) {
   EXPECT_EQ(Append(1, 7, 0, 5), ProducerCheck::kNew);
   EXPECT_EQ(Append(2, 0, 0, 1, log::kTransactionalBit), ProducerCheck::kNew);
   EXPECT_EQ(Append(1, 7, 5, 3), ProducerCheck::kNew);
-  const std::string bytes = state_.EncodeSnapshot();
-  ProducerState other;
-  ASSERT_TRUE(other.DecodeSnapshot(base::AsBytes(bytes)).ok());
-  EXPECT_EQ(other.EncodeSnapshot(), bytes);
-  state_ = other;
+  const std::string bytes = state_->EncodeSnapshot();
+  Reset({});
+  ASSERT_TRUE(state_->DecodeSnapshot(base::AsBytes(bytes)).ok());
+  EXPECT_EQ(state_->EncodeSnapshot(), bytes);
   EXPECT_EQ(Check(1, 7, 5, 3).check, ProducerCheck::kDuplicate);
   EXPECT_EQ(Check(1, 7, 5, 3).base_offset.value(), 6);
   EXPECT_EQ(Append(1, 7, 8), ProducerCheck::kNew);
@@ -161,7 +203,7 @@ TEST_F(ProducerStateTest, SnapshotBytesAreKafkas) {
   next_offset_ = 0x1000;
   time_ms_ = 0x18c0000000;
   ASSERT_EQ(Append(0x0102030405060708, 0x1112, 0x21222320, 4), ProducerCheck::kNew);
-  const std::string bytes = state_.EncodeSnapshot();
+  const std::string bytes = state_->EncodeSnapshot();
   const uint8_t expected[] = {
       0,    0,    0,    1,                                               // count
       1,    2,    3,    4,    5,    6,    7,    8,    0x11, 0x12,        // producer id, epoch
@@ -181,14 +223,14 @@ TEST_F(ProducerStateTest, SnapshotBytesAreKafkas) {
 TEST_F(ProducerStateTest, RefusesEveryDamagedSnapshotAndChangesNothing) {
   EXPECT_EQ(Append(1, 7, 0, 5), ProducerCheck::kNew);
   EXPECT_EQ(Append(2, 7, 0, 5), ProducerCheck::kNew);
-  const std::string bytes = state_.EncodeSnapshot();
+  const std::string bytes = state_->EncodeSnapshot();
   for (size_t i = 0; i < bytes.size(); ++i) {
     std::string damaged = bytes;
     damaged[i] = static_cast<char>(damaged[i] ^ 0x40);
-    EXPECT_FALSE(state_.DecodeSnapshot(base::AsBytes(damaged)).ok()) << i;
-    EXPECT_FALSE(state_.DecodeSnapshot(base::AsBytes(bytes).first(i)).ok()) << i;
+    EXPECT_FALSE(state_->DecodeSnapshot(base::AsBytes(damaged)).ok()) << i;
+    EXPECT_FALSE(state_->DecodeSnapshot(base::AsBytes(bytes).first(i)).ok()) << i;
   }
-  EXPECT_EQ(state_.EncodeSnapshot(), bytes);
+  EXPECT_EQ(state_->EncodeSnapshot(), bytes);
 }
 
 }  // namespace
