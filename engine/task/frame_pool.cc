@@ -14,9 +14,17 @@ void FreeFrame(void* frame, size_t) { ::operator delete(frame); }
 namespace {
 
 constexpr size_t kStepBytes = 64;
-constexpr size_t kLargestBytes = 2048;
+// Frames that hold a page, or those of the tasks that the compiler has put into them, are this large.
+constexpr size_t kLargestBytes = 8192;
 constexpr size_t kClasses = kLargestBytes / kStepBytes;
-constexpr size_t kKeptPerClass = 256;  // at most 8.5 MiB a thread in all, reached only under load
+constexpr size_t kKeptPerClass = 256;
+// Of each class; at most 30 MiB a thread in all, reached only under load.
+constexpr size_t kKeptBytesPerClass = 256 << 10;
+
+constexpr size_t KeptOf(size_t size_class) {
+  const size_t fitting = kKeptBytesPerClass / ((size_class + 1) * kStepBytes);
+  return fitting < kKeptPerClass ? fitting : kKeptPerClass;
+}
 
 struct FreeNode {
   FreeNode* next;
@@ -56,7 +64,7 @@ void* AllocateFrame(size_t bytes) {
 void FreeFrame(void* frame, size_t bytes) {
   if (bytes > kLargestBytes) return ::operator delete(frame);
   const size_t size_class = ClassOf(bytes);
-  if (freelists.counts[size_class] >= kKeptPerClass) return ::operator delete(frame);
+  if (freelists.counts[size_class] >= KeptOf(size_class)) return ::operator delete(frame);
   auto* node = static_cast<FreeNode*>(frame);
   node->next = freelists.heads[size_class];
   freelists.heads[size_class] = node;
