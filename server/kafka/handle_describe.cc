@@ -71,6 +71,9 @@ void Session::DescribePartitions(const server::TopicImage& topic, size_t first, 
     entry.leader_epoch = partition.leader_epoch;
     entry.replica_nodes.Add(arena) = node;
     entry.isr_nodes.Add(arena) = node;
+    // Empty, not null: Java's admin client takes that for granted.
+    entry.eligible_leader_replicas.emplace();
+    entry.last_known_elr.emplace();
   }
 }
 

@@ -34,6 +34,8 @@ class KafkaDescribeTest : public KafkaSessionTest {
       for (const auto& partition : topic.partitions) {
         EXPECT_EQ(partition.leader_id, partition.replica_nodes[0]);
         EXPECT_EQ(partition.leader_id, partition.isr_nodes[0]);
+        EXPECT_TRUE(partition.eligible_leader_replicas.has_value());
+        EXPECT_TRUE(partition.last_known_elr.has_value());
         absl::StrAppend(&text, ":", partition.partition_index);
       }
     }
