@@ -17,6 +17,8 @@ WARM = 1500
 MEASURED = 3000
 # What a segment, an index or a journal file needs now and then, spread over the requests.
 ALLOWED_PER_REQUEST = 0.02
+# The queue of a partition's journal entries (a std::deque) takes a node for every few appends.
+ALLOWED_PER_APPEND = 0.25
 PARTITIONS = 6
 
 
@@ -59,7 +61,7 @@ def fetch(topic, offsets, session, epoch, correlation, wait_ms=0):
 
 
 class AllocationTest(unittest.TestCase):
-    def measure(self, what, ask):
+    def measure(self, what, ask, appends=0):
         """ask(i) sends the i-th request and takes its reply."""
         for i in range(WARM):
             ask(i)
@@ -72,7 +74,8 @@ class AllocationTest(unittest.TestCase):
         self.broker.show(0)
         print(f"allocations per request: {each:8.4f}  {what}, {self.broker.cores} cores", flush=True)
         with self.subTest(what):
-            self.assertLess(each, ALLOWED_PER_REQUEST, self.broker.log() if show else "")
+            self.assertLess(each, ALLOWED_PER_REQUEST + appends * ALLOWED_PER_APPEND,
+                            self.broker.log() if show else "")
 
     def run_all(self, cores):
         self.broker = Counted(harness.scratch("allocation"), cores=cores)
@@ -104,8 +107,9 @@ class AllocationTest(unittest.TestCase):
 
     def produces(self):
         every = list(range(PARTITIONS))
-        self.measure("produce to 1 partition", lambda i: self.produce([0], i))
-        self.measure(f"produce to {PARTITIONS} partitions", lambda i: self.produce(every, i))
+        self.measure("produce to 1 partition", lambda i: self.produce([0], i), appends=1)
+        self.measure(f"produce to {PARTITIONS} partitions", lambda i: self.produce(every, i),
+                     appends=PARTITIONS)
 
     def fetches(self):
         def offsets(i):
@@ -124,7 +128,7 @@ class AllocationTest(unittest.TestCase):
             self.produce([i % PARTITIONS], i)
             ends[i % PARTITIONS] += 1
             self.fetched()
-        self.measure("fetch that waits, with the produce that wakes it", wait)
+        self.measure("fetch that waits, with the produce that wakes it", wait, appends=1)
 
     def test_one_core(self):
         self.run_all(1)
