@@ -140,7 +140,8 @@ task::Task<void> Broker::ApplyImage(ImagePtr image) {
 
 // What is not open takes the configs of the image when it is.
 void Broker::Reconfigure(const TopicImage& topic) {
-  const partition::PartitionConfig config = ToPartitionConfig(topic.config, group_.durability);
+  const partition::PartitionConfig config =
+      ToPartitionConfig(topic.config, group_.durability, &producers_);
   for (size_t index = 0; index < topic.partitions.size(); ++index) {
     partition::Partition* partition = partitions_.Find({topic.id, static_cast<int32_t>(index)});
     if (partition != nullptr) partition->SetConfig(config);

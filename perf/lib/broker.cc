@@ -52,7 +52,9 @@ void Broker::Restart() {
   child_ = Child::Spawn(arguments_, log_file_);
   WaitUntilReady();
   start_to_ready_ms_ = static_cast<double>(NowNs() - start_ns) / 1e6;
-  native_port_ = nlohmann::json::parse(Contents(ports_file_)).at("native").get<uint16_t>();
+  const nlohmann::json ports = nlohmann::json::parse(Contents(ports_file_));
+  native_port_ = ports.at("native").get<uint16_t>();
+  kafka_port_ = ports.at("kafka").get<uint16_t>();
 }
 
 void Broker::WaitUntilReady() {

@@ -28,6 +28,8 @@ class Broker {
   const std::string& data_directory() const { return data_directory_; }
   // The native protocol's port: the shared one.
   uint16_t native_port() const { return native_port_; }
+  // The Kafka protocol's: likewise.
+  uint16_t kafka_port() const { return kafka_port_; }
   // Of the last start: from before the process was made until its ports file was there.
   double start_to_ready_ms() const { return start_to_ready_ms_; }
 
@@ -41,6 +43,7 @@ class Broker {
   std::vector<std::string> arguments_;
   Child child_;
   uint16_t native_port_ = 0;
+  uint16_t kafka_port_ = 0;
   double start_to_ready_ms_ = 0;
 };
 
