@@ -14,7 +14,8 @@ void FreeFrame(void* frame, size_t) { ::operator delete(frame); }
 namespace {
 
 constexpr size_t kStepBytes = 64;
-// Frames that hold a page, or those of the tasks that the compiler has put into them, are this large.
+// Frames that hold a page, or those of the tasks that the compiler has put into them, are this
+// large.
 constexpr size_t kLargestBytes = 8192;
 constexpr size_t kClasses = kLargestBytes / kStepBytes;
 constexpr size_t kKeptPerClass = 256;
