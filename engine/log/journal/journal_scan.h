@@ -23,7 +23,7 @@ struct JournalScanOptions {
   // Most of a ring may hold nothing of the run. Behind so many bytes without a frame, several of
   // the largest, only probes are read: each longer than a frame, so that frames which go on there
   // are seen, and then nothing before them is passed over.
-  int64_t quiet_bytes = 4 << 20;
+  int64_t quiet_bytes = 16 << 20;
   int64_t probe_bytes = (1 << 20) + kJournalBlockBytes;
   int64_t probe_every_bytes = 16 << 20;
 };
