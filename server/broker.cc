@@ -39,6 +39,7 @@ partition::Partition* Broker::FindLocal(const partition::PartitionId& id, Error*
 
 task::Task<absl::Status> Broker::OpenJournal(log::CoreJournalOptions options,
                                              log::FileSystemSync* file_system) {
+  options.journal.reserve = &log_environment_.reserve();
   auto opened = co_await log::CoreJournal::Open(core_.io(), file_system, std::move(options));
   if (!opened.ok()) co_return opened.status();
   journal_ = *std::move(opened);
@@ -207,6 +208,13 @@ task::Task<std::vector<PartitionSize>> Broker::LogSizes(bool all_cores) {
 // --- Topics.
 
 task::Task<ProposalResult> Broker::CreateTopic(CreateTopicProposal proposal) {
+  log::DiskReserve& reserve = log_environment_.reserve();
+  reserve.Look();
+  if (reserve.low()) {
+    co_return ProposalResult{
+        .outcome = ProposalResult::Outcome::kConflict,
+        .failure = {Error::kDiskFull, absl::StrCat("no topic is created: ", DiskLowReason())}};
+  }
   Catalog* catalog = group_.catalog;
   ProposalResult created = co_await core::CallOn(
       base::CoreId(0), [catalog, &proposal] { return catalog->CreateTopic(proposal); });

@@ -84,7 +84,9 @@ struct PartitionStatus {
   std::string refuses_appends;  // why, though it is served; empty: it takes them
   base::Offset log_start, high_watermark, log_end;
   base::Offset recovery_point;
-  int64_t log_bytes = 0;
+  int64_t log_bytes = 0;  // of batches
+  int64_t index_bytes = 0;
+  int64_t preallocated_bytes = 0;  // of segment files, behind the batches
   uint32_t segments = 0;
   uint64_t producers = 0;
   partition::PartitionCounters counters;
@@ -194,10 +196,13 @@ class Broker {
   // configs to what stays. Nothing once CloseAll has been called.
   task::Task<void> ApplyImage(ImagePtr image);
   std::vector<PartitionStatus> LocalStatus() const;
+  // Why appends are refused while the disk is low.
+  std::string DiskLowReason() const;
   // Why a partition of the topic, `first` or a later one, is not served; empty: all of this core's
   // are.
   std::string OfflineReason(base::Uuid topic_id, int32_t first) const;
   // Looks at all partitions every so often, until CloseAll(), and removes what retention lets go.
+  // While the disk is low it does so at once, and more often.
   void StartRetention(base::Nanos every_ns);
   task::Task<void> RetainOnce();
   const RetentionCounters& retention() const { return retention_; }
@@ -246,6 +251,10 @@ class Broker {
   task::Task<void> OnOwners(std::span<Item> items, task::Task<void> (Broker::*local)(Item*));
   template <class Item>
   task::Task<void> AllLocal(std::span<Item* const> items, task::Task<void> (Broker::*local)(Item*));
+  static void OnDiskChange(void* self);
+  task::Task<void> DiskChanged();
+  void AnnounceDisk() const;
+  task::Task<void> GiveBackPreallocated();
   task::Task<void> ListOffsetLocal(OffsetItem* item);
   task::Task<void> EpochEndLocal(EpochEndItem* item);
   task::Task<std::vector<PartitionSize>> LocalSizes();
@@ -268,7 +277,7 @@ class Broker {
   absl::flat_hash_set<base::Uuid> left_behind_;  // deleted topics whose files are still here
   bool closed_ = false;
   task::AsyncMutex image_mutex_;  // an image is taken over, or all is closed, one after the other
-  task::Event stopping_;
+  task::WaitList retention_due_;  // notified: look at once, or it is closed
   task::Latch retaining_;
   RetentionCounters retention_;
   BrokerCounters counters_;

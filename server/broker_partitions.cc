@@ -157,16 +157,20 @@ std::string Broker::OfflineReason(base::Uuid topic_id, int32_t first) const {
 
 std::vector<PartitionStatus> Broker::LocalStatus() const {
   std::vector<PartitionStatus> all;
+  const std::string disk_low = log_environment_.reserve().low() ? DiskLowReason() : "";
   const auto add = [&](const partition::PartitionId& id, const partition::Partition& partition) {
+    const absl::Status& writes = partition.log().write_status();
     all.push_back({.id = id,
                    .topic = partition.identity().name.topic,
                    .core = core_.id().value(),
-                   .refuses_appends = std::string(partition.log().write_status().message()),
+                   .refuses_appends = writes.ok() ? disk_low : std::string(writes.message()),
                    .log_start = partition.log_start(),
                    .high_watermark = partition.high_watermark(),
                    .log_end = partition.log_end(),
                    .recovery_point = partition.log().recovery_point(),
                    .log_bytes = partition.log().size_bytes(),
+                   .index_bytes = partition.log().index_bytes(),
+                   .preallocated_bytes = partition.log().preallocated_bytes(),
                    .segments = static_cast<uint32_t>(partition.log().segment_count()),
                    .producers = partition.producer_count(),
                    .counters = partition.counters()});
@@ -184,38 +188,54 @@ std::vector<PartitionStatus> Broker::LocalStatus() const {
 
 namespace {
 
-task::Task<void> ClosePartition(partition::Partition* partition, bool* ok, task::Latch* latch) {
-  const absl::Status closed = co_await partition->Close(/*remove=*/false);
+struct Closing {
+  bool sync = true;
+  bool ok = true;
+  std::vector<partition::Partition*> unsynced;
+  task::Latch latch;
+};
+
+task::Task<void> ClosePartition(partition::Partition* partition, Closing* all) {
+  const absl::Status closed =
+      all->sync ? co_await partition->Close(/*remove=*/false) : co_await partition->CloseUnsynced();
+  if (closed.ok() && !all->sync) all->unsynced.push_back(partition);
   if (!closed.ok()) {
-    *ok = false;
+    all->ok = false;
     RT_LOG(kError, "{}: not closed cleanly: {}; the next start scans it",
            partition->identity().name.ToString(), closed.message());
   }
-  latch->Done();
+  all->latch.Done();
 }
 
 }  // namespace
 
 task::Task<bool> Broker::CloseAll() {
   closed_ = true;
-  stopping_.Set();
+  retention_due_.NotifyAll();
   co_await retaining_.Wait();
   co_await image_mutex_.Lock();
   const task::AsyncMutex::Held held(image_mutex_);
-  bool ok = true;
-  task::Latch latch;
   size_t started = 0;
   std::vector<partition::Partition*> all;
   partitions_.ForEach([&](const partition::PartitionId&, partition::Partition& partition) {
     all.push_back(&partition);
   });
+  // Eight syncs each would take longer than a stop may.
+  Closing closing{.sync = journal_ == nullptr || !journal_->sync().CanSyncAtOnce(all.size())};
   for (partition::Partition* partition : all) {
-    latch.Add();
-    task::Spawn("close partition", ClosePartition(partition, &ok, &latch));
-    if (++started % kPartitionsAtOnce == 0) co_await latch.Wait();
+    closing.latch.Add();
+    task::Spawn("close partition", ClosePartition(partition, &closing));
+    if (++started % kPartitionsAtOnce == 0) co_await closing.latch.Wait();
   }
-  co_await latch.Wait();
-  co_return ok;
+  co_await closing.latch.Wait();
+  if (closing.unsynced.empty()) co_return closing.ok;
+  const absl::Status synced = co_await journal_->sync().SyncFileSystem();
+  if (!synced.ok()) {
+    RT_LOG(kError, "not closed cleanly: {}; the next start looks closer", synced.message());
+    co_return false;
+  }
+  for (partition::Partition* partition : closing.unsynced) partition->log().AllIsSynced();
+  co_return closing.ok;
 }
 
 }  // namespace ringtail::server

@@ -1,7 +1,9 @@
 // What a broker deletes as time passes, one look after the other at its core's partitions, and what
 // it is asked to delete.
+#include <algorithm>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "engine/base/logging.h"
 #include "server/broker.h"
 
@@ -9,6 +11,8 @@ namespace ringtail::server {
 namespace {
 
 constexpr size_t kDeletionsAtOnce = 256;
+constexpr base::Nanos kRetainWhileLow = 10 * base::kNanosPerSecond;
+constexpr int64_t kMiB = 1 << 20;
 
 }  // namespace
 
@@ -62,13 +66,74 @@ task::Task<void> Broker::DeleteRecords(std::span<DeleteRecordsItem> items) {
 }
 
 task::Task<void> Broker::RetentionLoop(base::Nanos every_ns) {
-  while (!co_await stopping_.WaitUntil(core_.now() + every_ns)) co_await RetainOnce();
+  const log::DiskReserve& reserve = log_environment_.reserve();
+  while (!closed_) {
+    const base::Nanos wait = reserve.low() ? std::min(every_ns, kRetainWhileLow) : every_ns;
+    co_await retention_due_.WaitUntil(core_.now() + wait);
+    if (!closed_ && reserve.low()) co_await GiveBackPreallocated();
+    if (!closed_) co_await RetainOnce();
+  }
   retaining_.Done();
 }
 
 void Broker::StartRetention(base::Nanos every_ns) {
+  if (core_.id() == base::CoreId(0) && log_environment_.reserve().low()) AnnounceDisk();
   retaining_.Add();
   task::Spawn("retention", RetentionLoop(every_ns));
+}
+
+// --- A disk that is low.
+
+std::string Broker::DiskLowReason() const {
+  const log::DiskReserve& reserve = log_environment_.reserve();
+  return absl::StrCat("the disk has ", reserve.available_bytes() / kMiB, " MiB left, and ",
+                      reserve.reserve_bytes() / kMiB,
+                      " MiB are kept free (--disk_reserve_bytes); delete topics or records, or "
+                      "make the disk larger");
+}
+
+void Broker::AnnounceDisk() const {
+  const log::DiskReserve& reserve = log_environment_.reserve();
+  if (reserve.low()) {
+    RT_LOG(kError, "{}: appends are refused: {}. They go on by themselves; reads do meanwhile",
+           group_.data_directory, DiskLowReason());
+  } else {
+    RT_LOG(kInfo, "{}: the disk has {} MiB left again: appends go on", group_.data_directory,
+           reserve.available_bytes() / kMiB);
+  }
+}
+
+void Broker::OnDiskChange(void* self) {
+  task::Spawn("disk changed", static_cast<Broker*>(self)->DiskChanged());
+}
+
+// Whoever sees it first has the first core look, which says so and has all others look: one line,
+// and all cores of one mind.
+task::Task<void> Broker::DiskChanged() {
+  const bool first = core_.id() == base::CoreId(0);
+  if (first) AnnounceDisk();
+  retention_due_.NotifyAll();
+  for (Broker* other : group_.brokers) {
+    if (other == this || (!first && other->core().id() != base::CoreId(0))) continue;
+    co_await core::CallOn(other->core().id(), [other]() -> task::Task<void> {
+      other->log_environment().reserve().Look();
+      co_return;
+    });
+  }
+}
+
+// What logs that write nothing have been given ahead of their appends.
+task::Task<void> Broker::GiveBackPreallocated() {
+  std::vector<partition::PartitionId> ids;
+  partitions_.ForEach([&](const partition::PartitionId& id, const partition::Partition& partition) {
+    if (partition.log().preallocated_bytes() > 0) ids.push_back(id);
+  });
+  for (const partition::PartitionId& id : ids) {
+    partition::Partition* partition = closed_ ? nullptr : partitions_.Find(id);
+    if (partition == nullptr) continue;
+    const absl::Status trimmed = co_await partition->GiveBackPreallocated();
+    if (!trimmed.ok()) RT_LOG_EVERY(10, kWarn, "{}", trimmed.message());
+  }
 }
 
 }  // namespace ringtail::server

@@ -80,13 +80,18 @@ absl::Status Process::MakeCore(uint32_t index) {
   uring.data_directory = options_.data_directory;
   RT_ASSIGN_OR_RETURN(std::unique_ptr<io::Backend> backend, io::UringBackend::Create(uring));
   if (index == 0) RT_LOG(kInfo, "{}", backend->features().description);
+  CoreServerOptions server = options_.server;
+  if (server.log.reserve.bytes == 0) {
+    RT_ASSIGN_OR_RETURN(const io::DiskSpace space, backend->Space(options_.data_directory));
+    server.log.reserve.bytes = log::DiskReserve::DefaultBytes(space.total_bytes);
+  }
   const base::CoreId id(index);
   self.core = std::make_unique<core::Core>(id, group_, std::move(backend), options_.core);
   group_.Install(id, self.core.get());
   self.kafka = std::make_unique<kafka::CoreState>(options_.fetch_sessions);
   kafka::CoreState* kafka_state = self.kafka.get();
   self.server = std::make_unique<CoreServer>(
-      *self.core, brokers_, options_.server,
+      *self.core, brokers_, server,
       [this, kafka_state](ListenerKind kind, Broker& broker) -> std::unique_ptr<Session> {
         if (kind == ListenerKind::kKafka) {
           return std::make_unique<kafka::Session>(broker, endpoints_, *kafka_state);

@@ -36,6 +36,8 @@ CoreServerOptions ToServerOptions(const Config& config, size_t cores, size_t des
   options.core_bytes_max = static_cast<size_t>(config.core_bytes_max());
   options.connections_max = static_cast<size_t>(config.connections_max());
   options.log.write_path = ToWritePath(config.write_path());
+  options.log.reserve = {
+      .directory = config.data_dir(), .bytes = config.disk_reserve_bytes(), .cores = cores};
   // The rest is for connections, less what the broker needs for itself.
   const size_t sockets = descriptors - descriptors / kFilesShare;
   const size_t own = std::min(kOwnDescriptors, sockets / 2);

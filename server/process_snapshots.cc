@@ -60,6 +60,17 @@ admin::CoreSnapshot SnapshotOf(CoreServer& server, const kafka::CoreState& kafka
                        .connections = server.connection_count()};
   snapshot.sender = server.sender().counters();
   if (broker.journal() != nullptr) snapshot.journal = JournalOf(*broker.journal());
+  log::DiskReserve& reserve = broker.log_environment().reserve();
+  reserve.Look();
+  snapshot.disk = {.total_bytes = reserve.total_bytes(),
+                   .available_bytes = reserve.available_bytes(),
+                   .reserve_bytes = reserve.reserve_bytes(),
+                   .low = reserve.low()};
+  broker.partitions().ForEach([&](const partition::PartitionId&, const partition::Partition& each) {
+    snapshot.log_bytes += each.log().size_bytes();
+    snapshot.index_bytes += each.log().index_bytes();
+    snapshot.preallocated_bytes += each.log().preallocated_bytes();
+  });
   snapshot.retention_segments_by_time = broker.retention().segments_by_time;
   snapshot.retention_segments_by_bytes = broker.retention().segments_by_bytes;
   snapshot.retention_bytes = broker.retention().bytes;
@@ -82,6 +93,8 @@ std::vector<admin::PartitionSnapshot> PartitionsOf(CoreServer& server) {
                    .high_watermark = status.high_watermark.value(),
                    .log_end = status.log_end.value(),
                    .log_bytes = status.log_bytes,
+                   .index_bytes = status.index_bytes,
+                   .preallocated_bytes = status.preallocated_bytes,
                    .segments = status.segments,
                    .producers = status.producers,
                    .batches_in = status.counters.batches_in,

@@ -14,6 +14,8 @@ namespace {
 
 constexpr base::Nanos kRateWindow = base::kNanosPerSecond;
 constexpr base::Nanos kAllocateRetry = 10 * base::kNanosPerSecond;
+// One step of preallocation takes at most this part of what the disk has above its reserve.
+constexpr int64_t kSparePart = 64;
 
 }  // namespace
 
@@ -27,7 +29,7 @@ task::Task<void> Log::WriteQueue() {
     Segment& segment = *queue_.front().segment;
     FilePin pin = env_.files().TryPin(segment.file());
     if (!pin) {
-      absl::StatusOr<FilePin> opened = co_await PinForWriting(segment);
+      absl::StatusOr<FilePin> opened = co_await PinForWriting(segment, /*append=*/true);
       if (!opened.ok()) {
         // Too many open files, say: nothing is lost, and the next append tries again.
         WriteFailed(opened.status(), !absl::IsDataLoss(opened.status()), 0);
@@ -79,9 +81,11 @@ absl::Status Log::WriteError(int64_t done, const Segment& segment) {
   return io::ErrnoStatus(error, "write", segment.file()->path());
 }
 
-task::Task<absl::StatusOr<FilePin>> Log::PinForWriting(Segment& segment) {
+task::Task<absl::StatusOr<FilePin>> Log::PinForWriting(Segment& segment, bool append) {
   const bool create = !segment.created;
-  RT_CO_ASSIGN_OR_RETURN(FilePin pin, co_await env_.files().Pin(segment.file(), create));
+  FileCache& files = env_.files();
+  RT_CO_ASSIGN_OR_RETURN(FilePin pin, co_await (append ? files.PinToAppend(segment.file(), create)
+                                                       : files.Pin(segment.file(), create)));
   if (create) {
     segment.created = true;
     directory_dirty_ = true;
@@ -129,7 +133,9 @@ int64_t Log::WriteInline(int fd, int64_t position) {
 
 void Log::Written(size_t entries, int64_t bytes) {
   Segment& segment = *queue_.front().segment;
+  const int64_t had = std::max(segment.allocated_bytes, segment.written_bytes);
   segment.written_bytes += bytes;
+  env_.reserve().Charge(std::max<int64_t>(segment.written_bytes - had, 0));
   segment.dirty = true;
   unsynced_bytes_ += bytes;
   written_end_ = queue_[entries - 1].end;
@@ -206,7 +212,8 @@ void Log::MaybeAllocate(Segment& segment) {
   }
   const int64_t rate = std::max(rate_bytes_, rate_bytes_before_);
   if (rate < options.allocate_bytes_min || segment.allocating || now < allocate_after_) return;
-  const int64_t step = std::min(static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(rate))),
+  const int64_t wanted = std::min(rate, env_.reserve().spare_bytes() / kSparePart);
+  const int64_t step = std::min(static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(wanted))),
                                 options.allocate_bytes_max);
   const int64_t ahead = segment.allocated_bytes - segment.written_bytes;
   if (ahead >= step / 4 * 3 || &segment != &active()) return;
@@ -226,6 +233,7 @@ task::Task<void> Log::AllocateAhead(Segment* segment, int64_t from, int64_t byte
   }
   if (status.ok()) {
     segment->allocated_bytes = from + bytes;
+    env_.reserve().Charge(bytes);
     ++env_.counters().allocations;
   } else {
     allocate_after_ = task::Scheduler::Current().now() + kAllocateRetry;

@@ -51,11 +51,16 @@ task::Task<absl::StatusOr<FilePin>> FileCache::Pin(FileRef file, bool create) {
   while (file->opening_) co_await file->opened_.Wait();
   if (file->fd_ >= 0) co_return FilePin(std::move(file));
   file->opening_ = true;
+  ++opening_count_;
   const int flags = O_RDWR | (create ? O_CREAT : 0);
   absl::StatusOr<int> fd = co_await io::OpenFile(backend_, file->path_, flags);
   file->opening_ = false;
+  --opening_count_;
   file->opened_.NotifyAll();
-  if (!fd.ok()) co_return fd.status();
+  if (!fd.ok()) {
+    room_.NotifyOne();
+    co_return fd.status();
+  }
   file->fd_ = *fd;
   ++open_count_;
   ++counters_.opens;
@@ -63,6 +68,16 @@ task::Task<absl::StatusOr<FilePin>> FileCache::Pin(FileRef file, bool create) {
   EvictDownTo(open_files_max_);
   if (open_count_ > open_files_max_) ++counters_.over_budget;
   co_return pin;
+}
+
+task::Task<absl::StatusOr<FilePin>> FileCache::PinToAppend(FileRef file, bool create) {
+  if (file->fd_ < 0 && pinned_count() + opening_count_ >= open_files_max_) {
+    ++counters_.append_waits;
+    while (file->fd_ < 0 && pinned_count() + opening_count_ >= open_files_max_) {
+      co_await room_.Wait();
+    }
+  }
+  co_return co_await Pin(std::move(file), create);
 }
 
 task::Task<void> FileCache::CloseIdle() {
@@ -76,6 +91,7 @@ task::Task<void> FileCache::CloseIdle() {
 void FileCache::Unpinned(LogFile* file) {
   idle_.PushBack(*file);
   ++idle_count_;
+  room_.NotifyOne();
 }
 
 void FileCache::Forget(LogFile* file) {
@@ -86,6 +102,7 @@ void FileCache::Forget(LogFile* file) {
   if (file->fd_ >= 0) {
     --open_count_;
     CloseSoon(file->fd_);
+    room_.NotifyOne();
   }
   delete file;
 }

@@ -91,6 +91,7 @@ struct FileCacheCounters {
   uint64_t opens = 0;
   uint64_t evictions = 0;
   uint64_t over_budget = 0;  // opens that found every open file in use
+  uint64_t append_waits = 0;
 };
 
 class FileCache {
@@ -109,6 +110,10 @@ class FileCache {
   FilePin TryPin(const FileRef& file);
   // Opens the file for reading and writing if it is not open; with `create`, makes it.
   task::Task<absl::StatusOr<FilePin>> Pin(FileRef file, bool create = false);
+  // The same for an append, of which any number may come at once: waits while as many files as the
+  // budget has are in use. Whoever waits holds no pin, and what those who hold them wait for (the
+  // journal, syncs) never waits here.
+  task::Task<absl::StatusOr<FilePin>> PinToAppend(FileRef file, bool create);
   // Closes what is open and unpinned.
   task::Task<void> CloseIdle();
 
@@ -128,7 +133,9 @@ class FileCache {
   size_t open_files_max_;
   size_t open_count_ = 0;
   size_t idle_count_ = 0;
+  size_t opening_count_ = 0;
   FileCacheCounters counters_;
+  task::WaitList room_;
   task::IntrusiveList<LogFile> idle_;  // least recently used first
 };
 

@@ -34,6 +34,22 @@ int64_t Log::size_bytes() const {
   return bytes;
 }
 
+int64_t Log::index_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& segment : segments_) {
+    bytes += segment->index().size_bytes() + segment->time_index().size_bytes();
+  }
+  return bytes;
+}
+
+int64_t Log::preallocated_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& segment : segments_) {
+    bytes += std::max<int64_t>(segment->allocated_bytes - segment->written_bytes, 0);
+  }
+  return bytes;
+}
+
 void Log::AddSegment(base::Offset base) {
   segments_.push_back(std::make_unique<Segment>(env_.files(), env_.io(), directory_, base));
   segments_.back()->created_ms = env_.io().WallMillis();
@@ -49,6 +65,7 @@ AppendError Log::WhyRefused(int64_t bytes) {
   if (poisoned_) return AppendError::kPoisoned;
   const bool journaled = Journaled() || config_.durability == Durability::kJournal;
   if (journaled && JournalClosed()) return AppendError::kJournalClosed;
+  if (env_.reserve().Refuses()) return AppendError::kNoSpace;
   // While an append that tries whether there is space again is on its way, others may join it.
   if (write_status_.ok() || !queue_.empty()) return AppendError::kNone;
   const base::Nanos now = task::Scheduler::Current().now();
@@ -146,6 +163,7 @@ bool Log::MustRoll(int64_t bytes, int64_t max_timestamp_ms, base::Offset last_of
 // what is full.
 void Log::RollTo(base::Offset base) {
   RT_CHECK(base > active().base());
+  untouched_ = false;
   active().EndTimeIndex();
   const bool unused = active().totals.bytes == 0 && !active().created && segments_.size() == 1;
   std::string snapshot = observer_.ProducerSnapshot(base);
@@ -171,6 +189,7 @@ void Log::Enqueue(base::ByteView batches, AppendResult& result) {
     const bool near = result.end_offset - next <= kPositionMax;
     RollTo(near && next > active().base() ? next : result.base_offset);
   }
+  untouched_ = false;
   Segment& segment = active();
   queue_.push_back({&segment, segment.totals.bytes, batches, result.end_offset, segment.totals});
   append_positions_.Note(result.base_offset, segment.base(), segment.totals.bytes);

@@ -17,6 +17,9 @@
 // done, here and in all ops before it. Large ops are synced in place instead (bypass). Another
 // durability takes effect between two writes.
 //
+// Space. While the file system has less than its reserve (DiskReserve) appends are refused
+// (kNoSpace); what was queued before is written.
+//
 // Failed writes. No space: the whole queue fails, log_end falls back to written_end, and appends
 // are refused (kNoSpace) until the file system has space again. Anything else: the log is poisoned,
 // no appends (kPoisoned) until it is opened anew. A journal that closed refuses appends to all
@@ -164,6 +167,9 @@ class Log : private JournaledLog {
   const absl::Status& write_status() const { return write_status_; }
   // Bytes of batches in all segments, preallocated space not counted.
   int64_t size_bytes() const;
+  int64_t index_bytes() const;
+  // What the segments' files have been given beyond their batches.
+  int64_t preallocated_bytes() const;
   size_t segment_count() const { return segments_.size(); }
   int64_t queued_bytes() const { return queued_bytes_; }
   const EpochCache& epochs() const { return epochs_; }
@@ -219,6 +225,11 @@ class Log : private JournaledLog {
   // Waits for the write in flight, trims, writes indexes and snapshot, syncs. Appends are refused
   // from the call on. The log can still be read until it is destroyed.
   task::Task<absl::Status> Close();
+  // The same, but syncs nothing: for many logs at once. Their owner then syncs the whole file
+  // system and says so with AllIsSynced() to each that closed well; before that nothing counts as
+  // synced.
+  task::Task<absl::Status> CloseUnsynced();
+  void AllIsSynced();
   // Close without any of the writing; deleted durably when it ends, though some of its files may
   // be left in a directory "*-delete" after an error.
   task::Task<absl::Status> CloseAndRemove();
@@ -274,7 +285,7 @@ class Log : private JournaledLog {
 
   // appender.cc: the writer task.
   task::Task<void> WriteQueue();
-  task::Task<absl::StatusOr<FilePin>> PinForWriting(Segment& segment);
+  task::Task<absl::StatusOr<FilePin>> PinForWriting(Segment& segment, bool append = false);
   size_t GatherWrite(int64_t bytes_max, int64_t* bytes);
   task::Task<int64_t> WriteGathered(const FilePin& pin, Segment& segment, int64_t bytes);
   static absl::Status WriteError(int64_t done, const Segment& segment);
@@ -294,8 +305,10 @@ class Log : private JournaledLog {
   task::Task<void> Background();
   task::Task<absl::Status> SyncEpochs();
   task::Task<absl::Status> SaveSealed();
-  task::Task<absl::Status> SaveSegment(Segment& segment);
-  task::Task<absl::Status> SaveAll();
+  task::Task<absl::Status> SaveSegment(Segment& segment, bool sync);
+  bool IsSaved();
+  task::Task<absl::Status> CloseAndSave(bool sync);
+  task::Task<absl::Status> SaveAll(bool sync);
   task::Task<absl::Status> TrimSegment(Segment& segment);
   task::Task<absl::Status> WriteSnapshots(bool sync);
   task::Task<absl::Status> RemoveSnapshot(base::Offset end);
@@ -325,7 +338,9 @@ class Log : private JournaledLog {
   void TellSynced(const LogEnd& end);
   task::Task<absl::Status> StageCut(LogEnd end, uint8_t flags, uint64_t* op);
   task::Task<absl::Status> CutDone(uint64_t op);
-  task::Task<absl::Status> Drop();
+  task::Task<uint64_t> StageDrop();
+  task::Task<absl::Status> Drop(uint64_t op);
+  task::Task<absl::Status> RecordTrim(base::Offset start);
   void FailUndurable(const absl::Status& why);
   void OnDurable(uint64_t op, const LogEnd& end) override;
   void OnAbandoned(uint64_t op) override;
@@ -352,6 +367,9 @@ class Log : private JournaledLog {
   void Include();
   task::Task<absl::Status> BeginCut(base::Offset end, base::Nanos deadline);
   void EndCut();
+  task::Task<void> CutEnded();
+  task::Task<void> LockFiles();
+  void UnlockFiles();
   task::Task<absl::StatusOr<LogEnd>> PlaceOfCut(base::Offset end);
   task::Task<absl::Status> CutAt(LogEnd end);
   task::Task<absl::Status> CutSegment(Segment& segment, LogEnd end);
@@ -407,6 +425,7 @@ class Log : private JournaledLog {
   bool dropping_ = false;                      // no entry follows the DROP
   bool dropped_ = false;
   bool read_only_ = false;  // opened although damaged: OpenOptions::recovered
+  bool untouched_ = false;  // its files are as a clean stop left them
   uint64_t truncations_ = 0;
   int64_t unsynced_bytes_ = 0;
   task::WaitList ops_changed_;

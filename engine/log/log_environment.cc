@@ -16,7 +16,11 @@ void WriteTimes::Add(base::Nanos took_ns) {
 }
 
 LogEnvironment::LogEnvironment(io::Backend& backend, const LogOptions& options, core::Core* core)
-    : io_(backend), options_(options), files_(backend, options.open_files_max), pins_(core) {}
+    : io_(backend),
+      options_(options),
+      files_(backend, options.open_files_max),
+      pins_(core),
+      reserve_(backend, options.reserve) {}
 
 bool LogEnvironment::WriteInline(int64_t bytes) {
   switch (options_.write_path) {

@@ -7,6 +7,7 @@
 
 #include "engine/core/core.h"
 #include "engine/io/backend.h"
+#include "engine/log/disk_reserve.h"
 #include "engine/log/file_cache.h"
 #include "engine/log/log_options.h"
 #include "engine/log/read_plan.h"
@@ -58,6 +59,8 @@ class LogEnvironment {
   const LogOptions& options() const { return options_; }
   FileCache& files() { return files_; }
   PinTable& pins() { return pins_; }
+  DiskReserve& reserve() { return reserve_; }
+  const DiskReserve& reserve() const { return reserve_; }
   LogCounters& counters() { return counters_; }
   // From handing a write to the kernel to its completion.
   WriteTimes& write_times() { return write_times_; }
@@ -74,6 +77,7 @@ class LogEnvironment {
   WriteTimes write_times_;
   FileCache files_;
   PinTable pins_;
+  DiskReserve reserve_;
   CoreJournal* journal_ = nullptr;
   base::Nanos slow_until_ = 0;  // an inline write was slow not long before
   base::Nanos pause_until_ = 0;

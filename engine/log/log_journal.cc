@@ -60,6 +60,7 @@ task::Task<absl::Status> Log::Attach(OpenOptions options) {
     poisoned_ = read_only_ = true;
     co_return absl::OkStatus();
   }
+  untouched_ = recovered && options.clean && options.recovered->proven;
   if (!recovered || !options.recovered->proven) RT_CO_RETURN_IF_ERROR(co_await SyncWritten());
   mode_ =
       recovered && options.recovered->page_cache ? Durability::kPageCache : Durability::kJournal;
@@ -332,12 +333,7 @@ task::Task<absl::Status> Log::Trim(base::Offset start) {
   start = std::min(start, durable_end_);
   if (start <= log_start_) co_return absl::OkStatus();
   if (closed_ || poisoned_) co_return absl::AbortedError(name_.ToString() + ": closed or failed");
-  if (journal_ != nullptr) {
-    EntryHeader entry;
-    entry.type = static_cast<uint8_t>(EntryType::kTrim);
-    entry.base_offset = entry.end_offset = static_cast<uint64_t>(start.value());
-    RT_CO_RETURN_IF_ERROR(co_await Record(entry));
-  }
+  if (journal_ != nullptr) RT_CO_RETURN_IF_ERROR(co_await RecordTrim(start));
   start = std::min(start, durable_end_);  // a truncation may have come between
   if (start <= log_start_) co_return absl::OkStatus();
   log_start_ = start;
@@ -345,23 +341,37 @@ task::Task<absl::Status> Log::Trim(base::Offset start) {
   co_return absl::OkStatus();
 }
 
-// A journal that failed takes no DROP: the catalog, which knows that the topic is gone, has the
-// next start finish it.
-task::Task<absl::Status> Log::Drop() {
-  uint64_t op = 0;
-  bool staged = false;
-  dropping_ = true;
-  if (!poisoned_ && !JournalClosed()) {
-    EntryHeader entry;
-    entry.type = static_cast<uint8_t>(EntryType::kDrop);
-    staged = (co_await StageDurably(entry, &op)).ok();
+// Retention of a page_cache log outlives its core's journal: nothing of such a log is in the
+// journal alone, so a checkpoint, which is a file of its own, can say where it starts.
+task::Task<absl::Status> Log::RecordTrim(base::Offset start) {
+  if (JournalClosed() && mode_ == Durability::kPageCache) {
+    co_return co_await env_.journal()->sync().RecordStart(journal_.get(),
+                                                          static_cast<uint64_t>(start.value()));
   }
+  EntryHeader entry;
+  entry.type = static_cast<uint8_t>(EntryType::kTrim);
+  entry.base_offset = entry.end_offset = static_cast<uint64_t>(start.value());
+  co_return co_await Record(entry);
+}
+
+// The op of a DROP that is durable; 0: a journal that failed takes none, and the catalog, which
+// knows that the topic is gone, has the next start finish it.
+task::Task<uint64_t> Log::StageDrop() {
+  dropping_ = true;
+  if (poisoned_ || JournalClosed()) co_return 0;
+  EntryHeader entry;
+  entry.type = static_cast<uint8_t>(EntryType::kDrop);
+  uint64_t op = 0;
+  co_return (co_await StageDurably(entry, &op)).ok() ? op : 0;
+}
+
+task::Task<absl::Status> Log::Drop(uint64_t op) {
   const std::string gone =
       absl::StrCat(directory_, ".", journal_->topic_id().ToString(), "-delete");
   absl::Status status = co_await io::Rename(env_.io(), directory_, gone);
   if (status.ok()) status = co_await io::SyncDirectory(env_.io(), io::ParentOf(directory_));
   dropped_ = true;
-  if (status.ok() && staged) journal_->Applied(op);
+  if (status.ok() && op != 0) journal_->Applied(op);
   maintenance_.Unlock();  // a sync in flight may wait for it
   co_await env_.journal()->sync().Remove(journal_.get());
   co_await maintenance_.Lock();

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "engine/base/types.h"
+#include "engine/log/disk_reserve.h"
 
 namespace ringtail::log {
 
@@ -43,6 +44,8 @@ struct LogOptions {
   size_t open_files_max = 2000;
 
   int64_t recovery_read_bytes = 1 << 20;
+
+  DiskReserveOptions reserve;
 };
 
 // Per topic; Kafka's names are in the comments. May be changed at any time.

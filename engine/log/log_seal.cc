@@ -93,7 +93,7 @@ task::Task<absl::Status> Log::SaveSealed() {
     if (segment.saved) continue;
     if (segments_[i + 1]->base() > written_end_) break;
     segment.EndTimeIndex();  // recovery, which found it sealed, has not
-    RT_CO_RETURN_IF_ERROR(co_await SaveSegment(segment));
+    RT_CO_RETURN_IF_ERROR(co_await SaveSegment(segment, /*sync=*/true));
     RT_CO_RETURN_IF_ERROR(co_await SyncNames());
     RT_CO_RETURN_IF_ERROR(co_await SyncEpochs());
     segment.saved = true;
@@ -106,11 +106,13 @@ task::Task<absl::Status> Log::SaveSealed() {
   co_return co_await WriteSnapshots(/*sync=*/false);
 }
 
-// The files hold what is written, no more, and are synced.
-task::Task<absl::Status> Log::SaveSegment(Segment& segment) {
+// The files hold what is written, no more, and with `sync` so does the device.
+task::Task<absl::Status> Log::SaveSegment(Segment& segment, bool sync) {
   RT_CO_RETURN_IF_ERROR(co_await TrimSegment(segment));
   RT_CO_RETURN_IF_ERROR(co_await segment.index().Save(segment.written_bytes));
   RT_CO_RETURN_IF_ERROR(co_await segment.time_index().Save(written_end_));
+  directory_dirty_ = true;
+  if (!sync) co_return absl::OkStatus();
   for (const FileRef& file :
        {segment.file(), segment.index().file(), segment.time_index().file()}) {
     RT_CO_ASSIGN_OR_RETURN(const FilePin pin, co_await env_.files().Pin(file));
@@ -123,7 +125,6 @@ task::Task<absl::Status> Log::SaveSegment(Segment& segment) {
       co_return synced;
     }
   }
-  directory_dirty_ = true;
   co_return absl::OkStatus();
 }
 
@@ -220,44 +221,71 @@ task::Task<void> Log::BackgroundDone() {
   }
 }
 
-task::Task<absl::Status> Log::Close() {
+task::Task<absl::Status> Log::Close() { return CloseAndSave(/*sync=*/true); }
+task::Task<absl::Status> Log::CloseUnsynced() { return CloseAndSave(/*sync=*/false); }
+
+task::Task<absl::Status> Log::CloseAndSave(bool sync) {
   if (closed_) co_return absl::AbortedError(name_.ToString() + ": closed");
   closed_ = true;
   co_await QueueDrained();
+  co_await CutEnded();
   co_await BackgroundDone();
   if (read_only_) co_return absl::OkStatus();
   absl::Status status = co_await OpsDone();
   co_await maintenance_.Lock();
-  if (status.ok()) status = poisoned_ ? write_status_ : co_await SaveAll();
+  if (status.ok()) status = poisoned_ ? write_status_ : co_await SaveAll(sync);
   maintenance_.Unlock();
   co_return status;
 }
 
-task::Task<absl::Status> Log::SaveAll() {
+// Nothing came since a clean stop left the files behind, or nothing that is not in them.
+bool Log::IsSaved() {
+  return untouched_ && !epochs_dirty_ && !epochs_unsynced_ && !directory_dirty_ &&
+         !active().dirty && active().index().unsaved() == 0;
+}
+
+task::Task<absl::Status> Log::SaveAll(bool sync) {
+  if (IsSaved()) {
+    AllIsSynced();
+    co_return absl::OkStatus();
+  }
+  RT_CO_RETURN_IF_ERROR(co_await SaveSealed());
   active().EndTimeIndex();
-  RT_CO_RETURN_IF_ERROR(co_await SaveSegment(active()));
+  RT_CO_RETURN_IF_ERROR(co_await SaveSegment(active(), sync));
   std::string snapshot = observer_.ProducerSnapshot(log_end_);
   if (!snapshot.empty()) new_snapshots_.emplace_back(log_end_, std::move(snapshot));
-  RT_CO_RETURN_IF_ERROR(co_await WriteSnapshots(/*sync=*/true));
-  epochs_dirty_ = false;
-  RT_CO_RETURN_IF_ERROR(co_await io::ReplaceFile(env_.io(), directory_ + "/" + kEpochCheckpointFile,
-                                                 epochs_.Encode()));
+  RT_CO_RETURN_IF_ERROR(co_await WriteSnapshots(sync));
+  const std::string path = absl::StrCat(directory_, "/", kEpochCheckpointFile);
+  if (!sync) co_return co_await ReplaceUnsynced(env_.io(), path, epochs_.Encode());
+  RT_CO_RETURN_IF_ERROR(co_await io::ReplaceFile(env_.io(), path, epochs_.Encode()));
+  epochs_dirty_ = epochs_unsynced_ = false;
   directory_dirty_ = true;
   RT_CO_RETURN_IF_ERROR(co_await SyncWritten());
-  recovery_point_ = log_end_;  // the active segment is as a sealed one now
-  TellSynced(WrittenPlace());
+  AllIsSynced();
   co_return absl::OkStatus();
+}
+
+// The active segment is as a sealed one now.
+void Log::AllIsSynced() {
+  for (const auto& segment : segments_) segment->dirty = false;
+  directory_dirty_ = epochs_dirty_ = epochs_unsynced_ = false;
+  unsynced_bytes_ = 0;
+  recovery_point_ = synced_end_ = log_end_;
+  TellSynced(WrittenPlace());
 }
 
 task::Task<absl::Status> Log::CloseAndRemove() {
   closed_ = true;
   observer_.OnRevoke(log_start_);
   co_await QueueDrained();
+  co_await CutEnded();
   co_await BackgroundDone();
+  uint64_t op = 0;
+  if (journal_ != nullptr) op = co_await StageDrop();
   co_await maintenance_.Lock();
   const absl::Status status =
       journal_ != nullptr
-          ? co_await Drop()
+          ? co_await Drop(op)
           : co_await io::RemoveDirectoryWithFiles(env_.io(), directory_, kPartitionMetadataFile);
   maintenance_.Unlock();
   co_return status;

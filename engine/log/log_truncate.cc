@@ -23,10 +23,12 @@ void Log::Include() {
   readers_changed_.NotifyAll();
 }
 
-// On success maintenance_ is locked and readers are excluded: EndCut() undoes it.
+// Whoever saves or removes files has ended when it does, and none begins: EndCut() undoes it. No
+// lock is held while the cut's entry waits: the reclaim that makes room for it needs it.
 task::Task<absl::Status> Log::BeginCut(base::Offset end, base::Nanos deadline) {
   if (closed_ || cutting_) co_return absl::AbortedError(name_.ToString() + ": closing or cutting");
   cutting_ = true;
+  untouched_ = false;
   read_limit_ = end;
   co_await QueueDrained();
   // Readers that looked at the ends before read_limit_ was set take their pins.
@@ -42,13 +44,26 @@ task::Task<absl::Status> Log::BeginCut(base::Offset end, base::Nanos deadline) {
   }
   co_await BackgroundDone();
   co_await maintenance_.Lock();
-  co_await Exclude();
+  maintenance_.Unlock();
   co_return absl::OkStatus();
 }
 
 void Log::EndCut() {
   cutting_ = false;
   read_limit_ = base::Offset(std::numeric_limits<int64_t>::max());
+  readers_changed_.NotifyAll();
+}
+
+task::Task<void> Log::CutEnded() {
+  while (cutting_) co_await readers_changed_.Wait();
+}
+
+task::Task<void> Log::LockFiles() {
+  co_await maintenance_.Lock();
+  co_await Exclude();
+}
+
+void Log::UnlockFiles() {
   Include();
   maintenance_.Unlock();
 }
@@ -71,15 +86,22 @@ task::Task<absl::Status> Log::Truncate(base::Offset end, base::Nanos deadline) {
   const absl::StatusOr<LogEnd> place = co_await PlaceOfCut(end);
   uint64_t op = 0;
   absl::Status status = place.status();
-  if (kMutantCutBeforeTruncate && status.ok()) status = co_await CutAt(*place);
+  if (kMutantCutBeforeTruncate && status.ok()) {
+    co_await LockFiles();
+    status = co_await CutAt(*place);
+    UnlockFiles();
+  }
   if (status.ok()) status = co_await StageCut(*place, 0, &op);
   if (!status.ok()) {
     EndCut();  // nothing was changed
     co_return status;
   }
+  co_await LockFiles();
+  RT_CHECK(journal_ == nullptr || journal_->Journaled(op));  // J13
   status = co_await CutAt(*place);
   if (status.ok()) status = co_await Replay();
   if (!status.ok()) Poison(status);
+  UnlockFiles();
   if (status.ok()) status = co_await CutDone(op);
   EndCut();
   StartBackground();
@@ -88,6 +110,8 @@ task::Task<absl::Status> Log::Truncate(base::Offset end, base::Nanos deadline) {
 
 // Where the log ends when it is cut at `end`: there, or before it if a batch reaches past it.
 task::Task<absl::StatusOr<LogEnd>> Log::PlaceOfCut(base::Offset end) {
+  while (exclusive_) co_await readers_changed_.Wait();
+  ReaderHold hold(&readers_, &readers_changed_);
   size_t index = segments_.size() - 1;
   while (index > 0 && segments_[index]->base() > end) --index;
   Segment& segment = *segments_[index];
@@ -143,6 +167,8 @@ task::Task<absl::Status> Log::TruncateFullyAndStartAt(base::Offset start, base::
     EndCut();  // nothing was changed
     co_return staged;
   }
+  co_await LockFiles();
+  RT_CHECK(journal_ == nullptr || journal_->Journaled(op));  // J13
   ++env_.counters().truncations;
   std::vector<std::unique_ptr<Segment>> removed;
   std::move(segments_.rbegin(), segments_.rend(), std::back_inserter(removed));
@@ -162,6 +188,7 @@ task::Task<absl::Status> Log::TruncateFullyAndStartAt(base::Offset start, base::
   observer_.ResetProducers();
   if (status.ok()) status = co_await SyncWritten();
   if (!status.ok()) Poison(status);
+  UnlockFiles();
   if (status.ok()) status = co_await CutDone(op);
   EndCut();
   StartBackground();
@@ -192,10 +219,12 @@ task::Task<absl::Status> Log::RemoveFiles(std::vector<std::unique_ptr<Segment>> 
 
 task::Task<absl::StatusOr<size_t>> Log::RemoveSegmentsBelowStart() {
   co_await maintenance_.Lock();
-  if (closed_ || poisoned_) {
+  if (closed_ || poisoned_ || cutting_) {
     maintenance_.Unlock();
-    co_return absl::AbortedError(name_.ToString() + ": closed or failed");
+    co_return absl::AbortedError(name_.ToString() + ": closed, failed or being cut");
   }
+  RT_CHECK(journal_ == nullptr ||  // J13
+           static_cast<uint64_t>(log_start_.value()) <= journal_->durable_start());
   co_await Exclude();
   size_t count = 0;
   while (count + 1 < segments_.size() && segments_[count + 1]->base() <= log_start_ &&

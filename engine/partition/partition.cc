@@ -62,10 +62,12 @@ Error FromAppendError(log::AppendError error) {
 
 // What to do about a failed write.
 absl::string_view Advice(const absl::Status& why) {
-  return absl::IsResourceExhausted(why)
-             ? "free space in the data directory or delete topics; appends go on by themselves then"
-             : "reads go on; appends are refused until a restart, see the kernel's log for the "
-               "disk";
+  if (absl::IsResourceExhausted(why)) {
+    return "free space in the data directory or delete topics; appends go on by themselves then";
+  }
+  return absl::IsDataLoss(why) ? "reads go on; appends are refused until a restart, see the "
+                                 "kernel's log for the disk"
+                               : "the next append tries again";
 }
 
 Error FromStatus(const absl::Status& status) {
@@ -392,6 +394,13 @@ task::Task<absl::Status> Partition::Close(bool remove) {
   }
   co_await users_.Close();
   co_return co_await log_->Close();
+}
+
+task::Task<absl::Status> Partition::CloseUnsynced() {
+  users_.Shut();
+  WakeWatchers();
+  co_await users_.Close();
+  co_return co_await log_->CloseUnsynced();
 }
 
 void Partition::WakeWatchers() {

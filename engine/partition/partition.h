@@ -124,6 +124,9 @@ class Partition : private log::LogObserver {
   // Removes what retention lets go. What it removed.
   task::Task<absl::StatusOr<RetentionPlan>> Retain();
 
+  // What the log was given ahead of its appends, if nothing is being written.
+  task::Task<absl::Status> GiveBackPreallocated();
+
   // The log starts at `before` from now on, durably, wherever it was before that; -1: at the high
   // watermark. result->offset is where it starts then. kOffsetOutOfRange: past the high watermark.
   task::Task<OffsetResult> DeleteRecords(base::Offset before);
@@ -131,6 +134,8 @@ class Partition : private log::LogObserver {
   // From now on every call answers kNotLeader and every wait ends so; returns when none is left and
   // the log is closed. `remove` deletes the directory as well.
   task::Task<absl::Status> Close(bool remove);
+  // See Log::CloseUnsynced.
+  task::Task<absl::Status> CloseUnsynced();
 
  private:
   Partition(PartitionIdentity identity, PartitionConfig config);

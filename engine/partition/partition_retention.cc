@@ -33,6 +33,12 @@ task::Task<absl::StatusOr<RetentionPlan>> Partition::Retain() {
   co_return plan;
 }
 
+task::Task<absl::Status> Partition::GiveBackPreallocated() {
+  const task::Gate::Hold hold(users_);
+  if (!hold.entered()) co_return absl::OkStatus();
+  co_return co_await log_->TrimIdle();
+}
+
 // A full disk is no reason to refuse: the journal has its space already.
 task::Task<OffsetResult> Partition::DeleteRecords(base::Offset before) {
   OffsetResult result;

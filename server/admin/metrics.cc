@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <utility>
@@ -136,6 +137,10 @@ constexpr CoreMetric kJournalMetrics[] = {
 };
 
 constexpr CoreMetric kLogMetrics[] = {
+    {"ringtail_log_bytes", "Bytes of batches in segments.", kGauge, RT_READ(log_bytes)},
+    {"ringtail_log_index_bytes", "Bytes of their indexes.", kGauge, RT_READ(index_bytes)},
+    {"ringtail_log_preallocated_bytes", "Bytes that segments were given ahead of appends.", kGauge,
+     RT_READ(preallocated_bytes)},
     {"ringtail_log_appends_total", "Appends to logs.", kCounter, RT_READ(log.appends)},
     {"ringtail_log_append_batches_total", "Record batches appended.", kCounter,
      RT_READ(log.append_batches)},
@@ -344,6 +349,10 @@ constexpr PartitionMetric kPartitionMetrics[] = {
      [](const PartitionSnapshot& p) { return static_cast<double>(p.log_end); }},
     {"ringtail_partition_log_bytes", "Bytes kept.", kGauge,
      [](const PartitionSnapshot& p) { return static_cast<double>(p.log_bytes); }},
+    {"ringtail_partition_index_bytes", "Bytes of its indexes.", kGauge,
+     [](const PartitionSnapshot& p) { return static_cast<double>(p.index_bytes); }},
+    {"ringtail_partition_preallocated_bytes", "Bytes its files were given ahead of appends.",
+     kGauge, [](const PartitionSnapshot& p) { return static_cast<double>(p.preallocated_bytes); }},
     {"ringtail_partition_in_bytes_total", "Bytes produced.", kCounter,
      [](const PartitionSnapshot& p) { return static_cast<double>(p.bytes_in); }},
     {"ringtail_partition_out_bytes_total", "Bytes fetched.", kCounter,
@@ -351,6 +360,23 @@ constexpr PartitionMetric kPartitionMetrics[] = {
     {"ringtail_partition_produce_errors_total", "Produce requests refused or failed.", kCounter,
      [](const PartitionSnapshot& p) { return static_cast<double>(p.produce_errors); }},
 };
+
+// One file system, of which each core has its own view: the latest is any of them.
+void AddDisk(const std::vector<CoreSnapshot>& cores, Families* families) {
+  const auto first = std::find_if(cores.begin(), cores.end(),
+                                  [](const CoreSnapshot& core) { return core.answered; });
+  if (first == cores.end()) return;
+  const DiskSnapshot& disk = first->disk;
+  AddSingle(families, "ringtail_disk_total_bytes", "Size of the data directory's file system.",
+            kGauge, static_cast<double>(disk.total_bytes));
+  AddSingle(families, "ringtail_disk_available_bytes", "What is free of it.", kGauge,
+            static_cast<double>(disk.available_bytes));
+  AddSingle(families, "ringtail_disk_reserve_bytes",
+            "What appends leave free of it (disk_reserve_bytes).", kGauge,
+            static_cast<double>(disk.reserve_bytes));
+  AddSingle(families, "ringtail_disk_low", "1 while appends are refused as less is free.", kGauge,
+            disk.low ? 1 : 0);
+}
 
 void AddPartitions(const std::vector<PartitionSnapshot>& partitions, Families* families) {
   for (const PartitionMetric& metric : kPartitionMetrics) {
@@ -410,6 +436,7 @@ std::string MetricsText(const MetricsInput& input) {
     AddCores(kJournalMetrics, input.cores, &families);
     AddCores(kLogMetrics, input.cores, &families);
     AddCores(kLoopMetrics, input.cores, &families);
+    AddDisk(input.cores, &families);
     AddPaths(input.cores, &families);
     AddTimes(input.cores, &families);
     AddPartitions(input.partitions, &families);

@@ -179,6 +179,8 @@ std::string PartitionsJson(Answers<PartitionSnapshot> partitions) {
                  {"high_watermark", partition.high_watermark},
                  {"log_end", partition.log_end},
                  {"log_bytes", partition.log_bytes},
+                 {"index_bytes", partition.index_bytes},
+                 {"preallocated_bytes", partition.preallocated_bytes},
                  {"segments", partition.segments},
                  {"producers", partition.producers},
                  {"batches_in", partition.batches_in},

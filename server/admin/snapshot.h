@@ -65,6 +65,14 @@ struct JournalSnapshot {
   log::JournalReclaimMetrics reclaim;
 };
 
+// The file system of the data directory, as a core has last seen it.
+struct DiskSnapshot {
+  int64_t total_bytes = 0;
+  int64_t available_bytes = 0;
+  int64_t reserve_bytes = 0;
+  bool low = false;  // appends are refused
+};
+
 struct CoreSnapshot {
   uint32_t core = 0;
   bool answered = false;  // false: nothing below is known; the core did not answer in time
@@ -83,6 +91,11 @@ struct CoreSnapshot {
   JournalSnapshot journal;
   uint64_t producers = 0;  // idempotent ones that are remembered
   uint64_t producers_evicted = 0;
+  DiskSnapshot disk;
+  // Of all its partitions.
+  int64_t log_bytes = 0;
+  int64_t index_bytes = 0;
+  int64_t preallocated_bytes = 0;
   uint64_t retention_segments_by_time = 0;
   uint64_t retention_segments_by_bytes = 0;
   uint64_t retention_bytes = 0;
@@ -101,6 +114,8 @@ struct PartitionSnapshot {
   int64_t high_watermark = 0;
   int64_t log_end = 0;
   int64_t log_bytes = 0;
+  int64_t index_bytes = 0;
+  int64_t preallocated_bytes = 0;
   uint64_t segments = 0;
   uint64_t producers = 0;
   uint64_t batches_in = 0;

@@ -60,6 +60,115 @@ TEST_P(BrokerTest, AsksOtherCoresOnlyWhereItMust) {
   }
 }
 
+// A stop of many partitions syncs them all at once: nothing of them may be missing after it, though
+// the power goes out. A second stop finds nothing new, and leaves them as whole.
+TEST_P(BrokerTest, ManyPartitionsAreSyncedByOnePassWhenItStops) {
+  server_.reset();
+  options_.syncs_at_once = true;
+  Restart(cores());
+  for (const std::string durability : {"journal", "page_cache"}) {
+    ASSERT_EQ(server_->CreateTopic(durability, 60, {{"ringtail.durability", durability}}).outcome,
+              Outcome::kApplied);
+    std::vector<std::pair<PartitionId, std::string>> wanted;
+    for (int32_t index = 0; index < 60; ++index) {
+      wanted.emplace_back(server_->IdOf(durability, index), MakeBatch({}));
+    }
+    for (const auto& result : ProduceAll(*server_, 0, std::move(wanted))) {
+      ASSERT_EQ(result.error, Error::kNone);
+    }
+  }
+  for (int stop = 0; stop < 2; ++stop) {
+    const int syncs =
+        world_.faults().Add({.codes = {io::OpCode::kSync}, .path = ".log", .count = 0});
+    ASSERT_TRUE(server_->Stop());
+    EXPECT_EQ(world_.faults().matched(syncs), 0u);
+    world_.disk().PowerCut({sim::PowerCutPolicy::kNone, sim::kSectorBytes});
+    Restart(cores());
+    for (const char* topic : {"journal", "page_cache"}) {
+      for (int32_t index = 0; index < 60; ++index) {
+        const Fetched fetched = FetchOne(*server_, 0, server_->IdOf(topic, index), 0);
+        ASSERT_EQ(fetched.error, Error::kNone) << topic << "-" << index;
+        ASSERT_EQ(FillsOf(fetched.bytes), "v") << topic << "-" << index;
+      }
+    }
+  }
+}
+
+// More partitions are appended to at once than files may be open: they take turns, and none fails.
+TEST_P(BrokerTest, AppendsToManyPartitionsShareFewDescriptors) {
+  server_.reset();
+  options_.server.log.open_files_max = 4;
+  Restart(cores());
+  ASSERT_EQ(server_->CreateTopic("t", 60).outcome, Outcome::kApplied);
+  std::vector<std::pair<PartitionId, std::string>> wanted;
+  for (int32_t index = 0; index < 60; ++index) {
+    wanted.emplace_back(server_->IdOf("t", index), MakeBatch({}));
+  }
+  for (const auto& result : ProduceAll(*server_, 0, std::move(wanted))) {
+    EXPECT_EQ(result.error, Error::kNone);
+  }
+  for (uint32_t core = 0; core < cores(); ++core) {
+    const log::FileCache& files = server_->broker(core).log_environment().files();
+    EXPECT_GT(files.counters().append_waits, 0u);
+    EXPECT_EQ(files.counters().over_budget, 0u);
+  }
+}
+
+// Below the reserve appends and creations are refused; all that makes room, and a start, go on.
+TEST_P(BrokerTest, ALowDiskRefusesAppendsAndNothingElse) {
+  constexpr int64_t kReserve = 24 << 20;
+  server_.reset();
+  options_.server.log.reserve = {.directory = "/data", .bytes = kReserve, .cores = cores()};
+  Restart(cores());
+  ASSERT_EQ(server_->CreateTopic("t", 4, {{"segment.bytes", "16384"}}).outcome, Outcome::kApplied);
+  ASSERT_EQ(server_->CreateTopic("gone").outcome, Outcome::kApplied);
+  const PartitionId id = server_->IdOf("t", 1);
+  for (int i = 0; i < 8; ++i) {
+    ASSERT_EQ(ProduceOne(*server_, 0, id, MakeBatch({.value_bytes = 8000})).error, Error::kNone);
+  }
+  const io::DiskSpace space = world_.disk().Space();
+  const int64_t used = space.total_bytes - space.available_bytes;
+  world_.disk().set_capacity_bytes(used + kReserve - (1 << 20));
+  world_.RunFor(2 * kSecond);
+  for (int32_t index = 0; index < 4; ++index) {  // also on a core that has not looked by itself
+    const auto refused = ProduceOne(*server_, 0, server_->IdOf("t", index), MakeBatch({}));
+    EXPECT_EQ(refused.error, Error::kDiskFull);
+  }
+  for (uint32_t core = 0; core < cores(); ++core) {
+    for (const PartitionStatus& status : server_->broker(core).LocalStatus()) {
+      EXPECT_TRUE(absl::StrContains(status.refuses_appends, "--disk_reserve_bytes"));
+    }
+  }
+  EXPECT_EQ(FetchOne(*server_, 0, id, 7).error, Error::kNone);
+  const ProposalResult created = server_->CreateTopic("new");
+  EXPECT_EQ(created.failure.error, Error::kDiskFull);
+  EXPECT_TRUE(absl::StrContains(created.failure.message, "kept free")) << created.failure.message;
+  EXPECT_EQ(server_->DeleteTopic("gone").outcome, Outcome::kApplied);
+
+  SimServer* server = server_.get();
+  const auto deleted = server_->sim().Get<Error>(0, [server, id]() -> task::Task<Error> {
+    std::vector<DeleteRecordsItem> items{{.id = id, .before = base::Offset(4)}};
+    co_await server->broker(0).DeleteRecords(items);
+    co_return items[0].result.error;
+  });
+  EXPECT_EQ(deleted, Error::kNone);
+
+  server_->Kill();
+  Restart(cores());
+  for (uint32_t core = 0; core < cores(); ++core) {
+    for (const PartitionStatus& status : server_->broker(core).LocalStatus()) {
+      EXPECT_EQ(status.offline_reason, "");
+    }
+  }
+  EXPECT_EQ(FetchOne(*server_, 0, id, 3).error, Error::kOffsetOutOfRange);
+  EXPECT_EQ(ProduceOne(*server_, 0, id, MakeBatch({})).error, Error::kDiskFull);
+  world_.disk().set_capacity_bytes(used + 2 * kReserve);
+  world_.RunFor(kSecond);
+  const auto produced = ProduceOne(*server_, 0, id, MakeBatch({}));
+  EXPECT_EQ(produced.error, Error::kNone);
+  EXPECT_EQ(produced.base_offset.value(), 8);
+}
+
 TEST_P(BrokerTest, SaysWhichPartitionsItDoesNotKnow) {
   ASSERT_EQ(server_->CreateTopic("t", 2).outcome, Outcome::kApplied);
   const PartitionId good = server_->IdOf("t", 1);

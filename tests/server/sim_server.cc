@@ -18,7 +18,8 @@ constexpr char kDataDirectory[] = "/data";
 
 }  // namespace
 
-SimServer::SimServer(sim::SimWorld& world, const SimServerOptions& options) : options_(options) {
+SimServer::SimServer(sim::SimWorld& world, const SimServerOptions& options)
+    : options_(options), file_system_sync_(world.disk()) {
   if (!world.disk().Content("/data/.made").has_value()) world.disk().Put("/data/.made", "");
   sim::SimBrokerOptions sim_options;
   sim_options.cores = options.cores;
@@ -115,7 +116,8 @@ task::Task<absl::Status> SimServer::ListenAll() {
 
 task::Task<absl::Status> SimServer::Boot() {
   RT_CO_RETURN_IF_ERROR(co_await OpenCatalog());
-  RT_CO_RETURN_IF_ERROR(co_await OpenJournals(brokers_, options_.journal, nullptr, nullptr));
+  RT_CO_RETURN_IF_ERROR(co_await OpenJournals(
+      brokers_, options_.journal, options_.syncs_at_once ? &file_system_sync_ : nullptr, nullptr));
   RT_CO_RETURN_IF_ERROR(co_await catalog_->BeginRun());
   co_await FinishDeletions(core::Core::Current().io(), kDataDirectory, *catalog_);
   co_await Publish(catalog_->image());

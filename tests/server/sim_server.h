@@ -26,8 +26,25 @@ struct SimServerOptions {
   bool advertise_cores = true;
   bool listen = true;
   kafka::FetchSessionLimits fetch_sessions;
+  bool syncs_at_once = false;  // there is a syncfs
   log::Durability durability = log::Durability::kJournal;
   JournalSettings journal = {.file_bytes = 1 << 20, .bytes_max = 4 << 20};
+};
+
+// What syncfs does, in no time.
+class SimFileSystemSync : public log::FileSystemSync {
+ public:
+  explicit SimFileSystemSync(sim::SimDisk& disk) : disk_(disk) {}
+  bool available(int64_t) const override { return true; }
+  task::Task<absl::Status> Sync() override {
+    disk_.SyncEverything();
+    ++passes;
+    co_return absl::OkStatus();
+  }
+  int passes = 0;
+
+ private:
+  sim::SimDisk& disk_;
 };
 
 class SimServer {
@@ -72,6 +89,7 @@ class SimServer {
   Endpoints endpoints_;
   native::SessionOptions native_;
   std::unique_ptr<LocalCatalog> catalog_;
+  SimFileSystemSync file_system_sync_;
   std::unique_ptr<sim::SimBroker> sim_;
   std::vector<std::unique_ptr<kafka::CoreState>> kafka_;  // by core; outlive its sessions
   std::vector<std::unique_ptr<CoreServer>> servers_;

@@ -20,6 +20,9 @@ namespace {
 
 constexpr int kPartitions = 3;
 constexpr int kProducers = 4;
+constexpr int64_t kDiskBytes = int64_t{1} << 30;
+// Of the disk, kept free by segments: a start on more cores makes their journals of it.
+constexpr int64_t kDiskReserve = 12 << 20;
 
 class Simulation {
  public:
@@ -57,6 +60,7 @@ class Simulation {
     }
     world_.network().Heal();
     world_.faults().Clear();
+    world_.disk().set_capacity_bytes(kDiskBytes);
     traffic_->stop = true;
     const bool ended =
         world_.RunUntil([&] { return traffic_->running == 0 || !traffic_->failure.empty(); });
@@ -67,7 +71,9 @@ class Simulation {
 
  private:
   void Start(uint32_t cores) {
-    server_ = std::make_unique<SimServer>(world_, SimServerOptions{.cores = cores});
+    SimServerOptions options{.cores = cores};
+    options.server.log.reserve = {.directory = "/data", .bytes = kDiskReserve, .cores = cores};
+    server_ = std::make_unique<SimServer>(world_, options);
     const absl::Status started = server_->Start();
     ASSERT_TRUE(started.ok()) << started << "\n" << world_.Report();
     for (uint32_t core = 0; core < cores; ++core) {
@@ -81,7 +87,7 @@ class Simulation {
 
   void Trouble() {
     const int victim = clients_[world_.rng().Below(clients_.size())]->process();
-    switch (world_.rng().Below(11)) {
+    switch (world_.rng().Below(13)) {
       case 0:
         world_.network().Reset(victim);
         return;
@@ -131,17 +137,33 @@ class Simulation {
       case 8:
         world_.disk().MakeCold("/data");
         return;
-      case 9: {
-        const std::string bytes = world_.rng().Chance(0.5) ? "16384" : "40000";
-        const auto altered =
-            server_->AlterTopics({{.topic_id = server_->IdOf("t").topic_id,
-                                   .configs = {{.name = "segment.bytes", .value = bytes}}}});
-        ASSERT_TRUE(altered.has_value() && (*altered)[0].failure.ok()) << world_.Report();
+      case 9:
+        AlterTopic();
         return;
-      }
+      case 10:
+        FillDisk();
+        return;
+      case 11:
+        world_.disk().set_capacity_bytes(kDiskBytes);
+        return;
       default:
         return;
     }
+  }
+
+  void AlterTopic() {
+    const std::string bytes = world_.rng().Chance(0.5) ? "16384" : "40000";
+    const auto altered =
+        server_->AlterTopics({{.topic_id = server_->IdOf("t").topic_id,
+                               .configs = {{.name = "segment.bytes", .value = bytes}}}});
+    ASSERT_TRUE(altered.has_value() && (*altered)[0].failure.ok()) << world_.Report();
+  }
+
+  // By others; what is kept free of it, or most of that, is left.
+  void FillDisk() {
+    const io::DiskSpace space = world_.disk().Space();
+    const int64_t used = space.total_bytes - space.available_bytes;
+    world_.disk().set_capacity_bytes(used + world_.rng().Between(10 << 20, kDiskReserve));
   }
 
   void CutPower() {

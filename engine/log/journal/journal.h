@@ -31,6 +31,7 @@
 #include "engine/base/histogram.h"
 #include "engine/base/types.h"
 #include "engine/io/backend.h"
+#include "engine/log/disk_reserve.h"
 #include "engine/log/journal/frame_builder.h"
 #include "engine/log/journal/journal_format.h"
 #include "engine/task/sync.h"
@@ -64,6 +65,8 @@ struct JournalOptions {
   base::Nanos seal_after_ns = 50 * base::kNanosPerMilli;
   int64_t zero_chunk_bytes = 1 << 20;
   std::vector<HeldJournalFile> held;  // from earlier runs; those in `directory` are left alone
+  const DiskReserve* reserve =
+      nullptr;  // left alone by files beyond files_min; outlives the journal
 };
 
 struct JournalMetrics {

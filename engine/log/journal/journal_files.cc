@@ -234,7 +234,8 @@ bool Journal::WantsFile() const {
   if (!ready_.empty() || !free_.empty()) return false;
   const auto grown = static_cast<int64_t>(files_.size() + 1) * options_.file_bytes;
   return used_bytes() * 100 >= capacity_bytes() * kGrowPercent &&
-         grown + held_bytes_ <= options_.bytes_max;
+         grown + held_bytes_ <= options_.bytes_max &&
+         (options_.reserve == nullptr || options_.reserve->HasSpareFor(options_.file_bytes));
 }
 
 void Journal::PrepareLater() {

@@ -36,7 +36,7 @@ JournalPartition::JournalPartition(Journal& journal, JournaledLog& log, base::Uu
     : journal_(journal), log_(log), topic_id_(topic_id), partition_(partition) {}
 
 JournalPartition::~JournalPartition() {
-  if (sync_ != nullptr) std::erase(sync_->partitions_, this);  // all ends at once
+  if (sync_ != nullptr) sync_->Forget(this);  // all ends at once
   journal_.Detach(this);
 }
 
@@ -45,7 +45,7 @@ void JournalPartition::SetBase(const Mark& base) {
   published_ = base;
   has_record_ = has_base_ = true;
   done_end_ = end_before_frame_ = staged_end_ = base.end;
-  log_start_ = base.log_start;
+  log_start_ = durable_start_ = base.log_start;
   leader_epoch_ = base.leader_epoch;
   page_cache_ = base.page_cache;
 }
@@ -102,7 +102,12 @@ void JournalPartition::OnPlaced(uint64_t token, uint64_t seq, uint32_t file_numb
 
 void JournalPartition::OnDurable(uint64_t token, uint64_t seq) {
   if (failed_) return;
-  Find(token)->journaled = true;
+  Op* op = Find(token);
+  op->journaled = true;
+  const auto type = static_cast<EntryType>(op->entry.type);
+  const bool fresh = type == EntryType::kTruncate && (op->entry.flags & kTruncateStartFresh) != 0;
+  if (fresh) durable_start_ = op->entry.end_offset;
+  if (type == EntryType::kTrim) durable_start_ = std::max(durable_start_, op->entry.base_offset);
   Advance();
 }
 
@@ -175,6 +180,13 @@ void JournalPartition::SyncedTo(const LogEnd& end) {
     published_.end = end;
     if (sync_ != nullptr) sync_->changed_ = true;
   }
+}
+
+// For a checkpoint to say, where the journal takes no TRIM any more.
+bool JournalPartition::MoveStart(uint64_t start) {
+  if (!page_cache_ || failed_ || poisoned_ || dropped_ || !ops_.empty()) return false;
+  log_start_ = std::max(log_start_, start);
+  return true;
 }
 
 uint64_t JournalPartition::oldest_seq() const {

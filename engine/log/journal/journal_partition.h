@@ -98,6 +98,11 @@ class JournalPartition : public JournalClient, public task::ListNode {
   // so that the next checkpoint spares recovery the scan. It is in no entry.
   void SyncedTo(const LogEnd& end);
 
+  // Whether the entry of an op that is pending is durable.
+  bool Journaled(uint64_t op) { return Find(op)->journaled; }
+  // The largest start that a durable TRIM, or a TRUNCATE that starts afresh, has named.
+  uint64_t durable_start() const { return durable_start_; }
+
   const base::Uuid& topic_id() const { return topic_id_; }
   const LogEnd& durable_end() const { return done_end_; }
   size_t pending_ops() const { return ops_.size(); }
@@ -139,6 +144,7 @@ class JournalPartition : public JournalClient, public task::ListNode {
   void OnPlaced(uint64_t token, uint64_t seq, uint32_t file_number) override;
   void OnDurable(uint64_t token, uint64_t seq) override;
   void OnFailed(uint64_t token, const absl::Status& why) override;
+  bool MoveStart(uint64_t start);
   Op* Find(uint64_t op);
   void Advance();
   void Finish(const Op& op);
@@ -156,6 +162,7 @@ class JournalPartition : public JournalClient, public task::ListNode {
   LogEnd end_before_frame_;  // before the first of them in that frame
   uint64_t log_start_ = 0;
   uint32_t leader_epoch_ = 0;
+  uint64_t durable_start_ = 0;
   bool page_cache_ = false;
   bool dropped_ = false;
 

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -37,6 +36,7 @@ JournalSync::~JournalSync() {
 
 void JournalSync::Add(JournalPartition* partition) {
   RT_CHECK(partition->sync_ == nullptr);
+  RT_CHECK(keys_.insert({partition->topic_id_, partition->partition_}).second);  // J12
   partition->sync_ = this;
   partitions_.push_back(partition);
   changed_ = true;
@@ -45,10 +45,15 @@ void JournalSync::Add(JournalPartition* partition) {
 task::Task<void> JournalSync::Remove(JournalPartition* partition) {
   while (partition->syncing_) co_await synced_.Wait();
   partition->Unlink();
-  partition->sync_ = nullptr;
-  std::erase(partitions_, partition);
+  Forget(partition);
   changed_ = true;
   Poke();
+}
+
+void JournalSync::Forget(JournalPartition* partition) {
+  partition->sync_ = nullptr;
+  std::erase(partitions_, partition);
+  keys_.erase({partition->topic_id_, partition->partition_});
 }
 
 void JournalSync::SetCarried(std::vector<CheckpointRecord> records, std::vector<HeldFile> held) {
@@ -71,6 +76,24 @@ void JournalSync::Poison(JournalPartition* partition, const absl::Status& why) {
   changed_ = true;
   ++metrics_.poisoned;
   partition->log().OnPoisoned(why);
+}
+
+task::Task<absl::Status> JournalSync::RecordStart(JournalPartition* partition, uint64_t start) {
+  while (partition->syncing_) co_await synced_.Wait();
+  if (!partition->MoveStart(start)) {
+    co_return absl::FailedPreconditionError("the journal has closed over what was pending");
+  }
+  partition->syncing_ = true;
+  const JournalPartition::Mark mark = partition->Take();
+  absl::Status status = co_await partition->log().SyncInPlace();
+  if (status.ok()) {
+    Publish(partition, mark);
+    status = co_await WriteCheckpoint();
+  }
+  partition->syncing_ = false;
+  synced_.NotifyAll();
+  if (status.ok()) partition->durable_start_ = std::max(partition->durable_start_, start);
+  co_return status;
 }
 
 uint32_t JournalSync::tail_file() const {
@@ -195,8 +218,7 @@ struct JournalSync::Batch {
 };
 
 task::Task<bool> JournalSync::SyncThese(std::vector<JournalPartition*> due, size_t concurrency) {
-  if (group_ != nullptr && concurrency >= 8 && due.size() >= options_.group_partitions_min &&
-      group_->available(options_.group_bytes_max)) {
+  if (concurrency >= 8 && CanSyncAtOnce(due.size())) {
     co_return co_await SyncGroup(std::move(due));
   }
   Batch batch;
@@ -248,8 +270,7 @@ task::Task<bool> JournalSync::SyncGroup(std::vector<JournalPartition*> due) {
     started.push_back((co_await partition->log().StartWriteback()).ok());
   }
   ++metrics_.group_syncs;
-  absl::Status status = co_await group_->Sync();
-  if (status.ok() && !kMutantNoFlushAfterSyncfs) status = co_await FlushDevice();
+  const absl::Status status = co_await SyncFileSystem();
   bool progress = false;
   for (size_t i = 0; i < due.size(); ++i) {
     // Whose fault it was is told by a sync of each.
@@ -259,6 +280,17 @@ task::Task<bool> JournalSync::SyncGroup(std::vector<JournalPartition*> due) {
   }
   synced_.NotifyAll();
   co_return progress;
+}
+
+bool JournalSync::CanSyncAtOnce(size_t partitions) const {
+  return group_ != nullptr && partitions >= options_.group_partitions_min &&
+         group_->available(options_.group_bytes_max);
+}
+
+task::Task<absl::Status> JournalSync::SyncFileSystem() {
+  absl::Status status = co_await group_->Sync();
+  if (status.ok() && !kMutantNoFlushAfterSyncfs) status = co_await FlushDevice();
+  co_return status;
 }
 
 // XFS, its log clean, leaves data in the device's cache after syncfs; a sync of any file flushes

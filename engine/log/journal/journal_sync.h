@@ -8,7 +8,9 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -72,6 +74,14 @@ class JournalSync {
   // No more appends; its live entries are kept. Also for a failed segment write.
   void Poison(JournalPartition* partition, const absl::Status& why);
 
+  // Of a page_cache partition whose journal has closed: it is durable that the log starts at
+  // `start` when this ends, by a checkpoint.
+  task::Task<absl::Status> RecordStart(JournalPartition* partition, uint64_t start);
+
+  // All that was written to the file system, at once; false: one by one is better or all there is.
+  bool CanSyncAtOnce(size_t partitions) const;
+  task::Task<absl::Status> SyncFileSystem();
+
   // The fill may have changed. Cheap; the journal calls it.
   void Poke();
   // Syncs all and writes a checkpoint: for a clean stop, after the last op is done
@@ -90,6 +100,7 @@ class JournalSync {
   using List = task::IntrusiveList<JournalPartition>;
 
   void Enlist(JournalPartition* partition);
+  void Forget(JournalPartition* partition);
   int FillPercent() const;
   bool Hurry() const;
   std::vector<JournalPartition*> Due(base::Nanos now, size_t* concurrency, base::Nanos* next);
@@ -111,6 +122,7 @@ class JournalSync {
   JournalReclaimOptions options_;
   std::map<uint32_t, List> lists_;  // by file number; empty ones are removed
   std::vector<JournalPartition*> partitions_;
+  std::set<std::pair<base::Uuid, uint32_t>> keys_;  // of partitions_
   std::vector<CheckpointRecord> carried_records_;
   std::vector<HeldFile> carried_held_;
   uint32_t durable_tail_ = 0;

@@ -121,6 +121,25 @@ class LogJournalTest : public testing::Test {
     }
     return absl::StrJoin(all, " ");
   }
+  void CutWithoutRoom(bool drop);
+  // Where it starts by the newest checkpoint on the medium; -1: there is none, or none of it.
+  int64_t DurableStart(const Part& part) {
+    std::optional<Checkpoint> newest;
+    for (const char* slot : {"checkpoint.0", "checkpoint.1"}) {
+      const auto bytes =
+          machine_.world().disk().DurableContent(absl::StrCat(SmallJournal().directory, "/", slot));
+      if (!bytes.has_value()) continue;
+      auto found = DecodeCheckpoint(base::AsBytes(*bytes));
+      if (!found.ok()) continue;
+      if (newest.has_value() && newest->header.number > found->header.number) continue;
+      newest = *std::move(found);
+    }
+    if (!newest.has_value()) return -1;
+    for (const CheckpointRecord& record : newest->records) {
+      if (record.topic_id == part.id) return static_cast<int64_t>(record.log_start);
+    }
+    return -1;
+  }
   Journal& journal() { return core_->journal(); }
 
   SimMachine machine_;
@@ -354,6 +373,69 @@ TEST_F(LogJournalTest, AStallFailsNothingAndEnds) {
   faults().Release(held);
   EXPECT_TRUE(Durable(part, last).ok());
   EXPECT_EQ(part->durable_end().value(), 61);
+}
+
+// Not even entries without payload have room. The sync that will make some must not wait for the
+// cut, which waits for the room.
+void LogJournalTest::CutWithoutRoom(bool drop) {
+  OpenJournal(/*files_max=*/2);
+  Part& a = Create();
+  Part& b = Create();
+  Part& filler = Create();
+  EXPECT_TRUE(Durable(a, Append(a)).ok());
+  const int held = Fault(FaultKind::kHang, OpCode::kSync, b.directory);
+  machine_.world().RunFor(12 * base::kNanosPerSecond);  // all are synced by age, but for b
+  EXPECT_TRUE(Durable(a, Append(a)).ok());              // so that the first file needs a again
+  for (int i = 0; i < 60; ++i) {
+    Append(filler, 5000);
+    machine_.world().RunFor(base::kNanosPerMilli * 10);
+  }
+  ASSERT_EQ(journal().state(), Journal::State::kStalled);
+  std::shared_ptr<std::optional<absl::Status>> epoch;
+  for (int i = 1; i < 20; ++i) {
+    epoch = Start(b->BeginEpoch(i));
+    machine_.world().RunFor(base::kNanosPerMilli * 10);
+  }
+  ASSERT_FALSE(epoch->has_value()) << "the journal's reserve is not used up";
+  const auto cut = Start(drop ? a->CloseAndRemove() : a->Truncate(base::Offset(2), base::kNever));
+  Settle();
+  EXPECT_FALSE(cut->has_value());
+  faults().Release(held);
+  machine_.world().RunFor(5 * base::kNanosPerSecond);
+  ASSERT_TRUE(cut->has_value());
+  EXPECT_TRUE((*cut)->ok()) << **cut;
+  EXPECT_TRUE(epoch->has_value());
+}
+
+TEST_F(LogJournalTest, ATruncationThatWaitsForRoomLetsReclaimMakeIt) { CutWithoutRoom(false); }
+TEST_F(LogJournalTest, ADropThatWaitsForRoomLetsReclaimMakeIt) { CutWithoutRoom(true); }
+
+// Nothing of a page_cache log is in the journal alone: what it lets go, it lets go all the same.
+TEST_F(LogJournalTest, APageCacheLogIsTrimmedThoughTheJournalHasFailed) {
+  Part& journaled = Create();
+  Part& plain = Create(Durability::kPageCache);
+  EXPECT_TRUE(Do([&] { return plain->Roll(); }).ok());
+  EXPECT_TRUE(Durable(plain, Append(plain)).ok());
+  EXPECT_TRUE(Do([&] { return journaled->Roll(); }).ok());
+  EXPECT_TRUE(Durable(journaled, Append(journaled)).ok());
+  Fault(FaultKind::kError, OpCode::kWrite, ".journal");
+  EXPECT_TRUE(absl::IsDataLoss(Durable(journaled, Append(journaled))));
+  ASSERT_EQ(journal().state(), Journal::State::kClosed);
+
+  Fault(FaultKind::kError, OpCode::kWrite, "core-0000/checkpoint");
+  EXPECT_FALSE(machine_.Run(plain->Trim(base::Offset(1))).ok());
+  EXPECT_EQ(plain->log_start().value(), 0) << "not before it is durable";
+  const absl::Status trimmed = machine_.Run(plain->Trim(base::Offset(1)));
+  EXPECT_TRUE(trimmed.ok()) << trimmed;
+  EXPECT_EQ(plain->log_start().value(), 1);
+  const auto removed = machine_.Run(plain->RemoveSegmentsBelowStart());
+  ASSERT_TRUE(removed.ok()) << removed.status();
+  EXPECT_EQ(*removed, 1u);
+  EXPECT_EQ(DurableStart(plain), 1);
+  EXPECT_TRUE(Durable(plain, Append(plain)).ok());
+
+  EXPECT_FALSE(machine_.Run(journaled->Trim(base::Offset(1))).ok());
+  EXPECT_EQ(journaled->log_start().value(), 0);
 }
 
 // A full disk keeps indexes from being saved: that is no failed sync.

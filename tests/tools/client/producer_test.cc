@@ -251,6 +251,23 @@ TEST_F(ProducerTest, SaysWhyItGotNoProducerId) {
   EXPECT_NE(producer.status().message().find("no space for the catalog"), std::string::npos);
 }
 
+TEST_F(ProducerTest, WaitsForAFullDiskToHaveSpaceAgain) {
+  Start(1, 1, {});
+  int refusals = 5;
+  broker_->SetHook([&refusals](const FakeBroker::Request& request) {
+    FakeBroker::Verdict verdict;
+    if (request.header->has_produce() && refusals-- > 0) {
+      verdict.partition_error = MakeError(wire::Error::DISK_FULL, true, "no space");
+    }
+    return verdict;
+  });
+  for (int i = 0; i < 20; ++i) Send(std::to_string(i), 0);
+  ASSERT_TRUE(producer_->Flush().ok());
+  EXPECT_LE(refusals, 0);
+  EXPECT_GT(producer_->stats().retries, 0u);
+  ExpectInOrder(0, 20);
+}
+
 TEST_F(ProducerTest, AcksNoneSendsWithoutWaiting) {
   ProducerOptions options;
   options.acks = Acks::kNone;

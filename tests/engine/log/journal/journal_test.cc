@@ -328,6 +328,37 @@ TEST_F(JournalTest, HeldFileLeavesTheRing) {
   Stop();
 }
 
+TEST_F(JournalTest, GrowsAsFarAsTheReserveOfTheDiskAllows) {
+  Begin();
+  world_->disk().set_capacity_bytes(2 * kTestFileBytes + (100 << 10));
+  DiskReserve reserve(node_->io(), {.directory = "/data", .bytes = 64 << 10});
+  EXPECT_FALSE(reserve.HasSpareFor(2 * kTestFileBytes + (50 << 10)));
+  JournalOptions options = SmallJournal();
+  options.reserve = &reserve;
+  OpenJournal(options);  // the first two files take what they need
+  Settle();
+  EXPECT_EQ(journal_->ring_files(), 2u);
+  uint64_t token = 0;
+  while (Stage(token + 1, 8'000).ok()) {
+    ++token;
+    Settle();
+  }
+  EXPECT_EQ(journal_->state(), State::kStalled);
+  EXPECT_EQ(journal_->ring_files(), 2u);
+  world_->disk().set_capacity_bytes(4 * kTestFileBytes);
+  reserve.Look();
+  Do([&] { journal_->CheckpointIsDurable(2, {}); });
+  Settle();
+  EXPECT_EQ(journal_->state(), State::kOpen);
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_TRUE(Stage(++token, 8'000).ok());
+    Settle();
+  }
+  EXPECT_EQ(journal_->ring_files(), 3u) << "there is space for one more";
+  EXPECT_TRUE(client_.failed.empty());
+  Stop();
+}
+
 TEST_F(JournalTest, FullDiskStallsAndGoesOnWithSpace) {
   Begin();
   OpenJournal();

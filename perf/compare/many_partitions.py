@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""A broker with very many partitions: how long creating them, a start after a clean stop and one after
+kill -9 take, and what they cost in memory and descriptors.
+
+  perf/compare/many_partitions.py [--bin=bazel-bin] [--partitions=10000] [--topics=10] [--files=1024]
+
+--files: the limit of descriptors, soft and hard. Exits 3 where a goal is not met. Works below
+$RINGTAIL_PERF_DIR (default /var/tmp) and removes what it wrote. perf/README.md has the goals."""
+
+import argparse
+import json
+import os
+import shutil
+import struct
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "../../tests/e2e"))
+import harness  # noqa: E402
+import kafka_wire  # noqa: E402
+
+MIB = 1 << 20
+CREATE_TOPICS = 19
+# Issue: descriptors within the limit, memory, start to ready after a clean stop and after kill -9; and
+# creating 2,000 partitions.
+GOALS = {"rss_mib": 200, "clean_start_s": 1.0, "killed_start_s": 3.0, "create_2000_s": 2.0}
+
+
+def create_topic(peer, name, partitions):
+    """CreateTopics version 2."""
+    body = (struct.pack(">i", 1) + kafka_wire.string(name) + struct.pack(">ihii", partitions, 1, 0, 0) +
+            struct.pack(">i?", 120_000, False))
+    answer = peer.call(kafka_wire.request(CREATE_TOPICS, 2, 1, body))
+    error, = struct.unpack_from(">h", answer, 4 + 4 + 2 + len(name))
+    if error != 0:
+        raise AssertionError(f"{name}: error {error}")
+
+
+def produce_to_all(peer, topic, partitions, batch):
+    """One Produce request, version 3, that names every partition."""
+    parts = b"".join(struct.pack(">ii", index, len(batch)) + batch for index in range(partitions))
+    body = (struct.pack(">hhii", -1, -1, 120_000, 1) + kafka_wire.string(topic) +
+            struct.pack(">i", partitions) + parts)
+    answer = peer.call(kafka_wire.request(kafka_wire.PRODUCE, 3, 1, body))
+    at = 4 + 2 + len(topic) + 4
+    for _ in range(partitions):
+        index, error = struct.unpack_from(">ih", answer, at)
+        if error != 0:
+            raise AssertionError(f"{topic}-{index}: error {error}")
+        at += 22
+
+
+class Figures:
+    def __init__(self, broker):
+        self.broker = broker
+        self.found = {}
+
+    def cpu_s(self):
+        """User and system time of the broker so far."""
+        try:
+            with open(f"/proc/{self.broker.process.pid}/stat", encoding="utf-8") as file:
+                fields = file.read().rpartition(")")[2].split()
+        except (AttributeError, FileNotFoundError):
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def timed(self, name, function, *args):
+        """Of the whole call, and the broker's CPU time where it lives on."""
+        pid = self.broker.process.pid if self.broker.process else None
+        cpu, started = self.cpu_s(), time.monotonic()
+        result = function(*args)
+        self.note(name + "_s", time.monotonic() - started)
+        if self.broker.process:
+            self.note(name + "_cpu_s",
+                      self.cpu_s() - (cpu if pid == self.broker.process.pid else 0.0))
+        return result
+
+    def note(self, name, value):
+        self.found[name] = round(value, 4)
+        goal = GOALS.get(name)
+        judged = "" if goal is None else f"   goal <= {goal}: {'met' if value <= goal else 'SHORT'}"
+        print(f"{name:24} {value:10.3f}{judged}", flush=True)
+
+    def process(self, when):
+        pid = self.broker.process.pid
+        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+            fields = dict(line.split(":", 1) for line in file)
+        self.note(when + "_rss_mib", int(fields["VmRSS"].split()[0]) / 1024)
+        self.note(when + "_descriptors", len(os.listdir(f"/proc/{pid}/fd")))
+
+    def missed(self):
+        return [name for name, goal in GOALS.items() if self.found.get(name, 0) > goal]
+
+
+def run(options, root):
+    broker = harness.Broker(root, options.cores, options.flags, files_max=options.files)
+    figures = Figures(broker)
+    each = options.partitions // options.topics
+    names = [f"topic{number}" for number in range(options.topics)]
+    batch = kafka_wire.batch([b"v" * 100])
+    try:
+        figures.timed("first_start", broker.start)
+        with kafka_wire.Connection(broker.kafka_port(), timeout=300) as peer:
+            if options.partitions >= 4000:
+                figures.timed("create_2000", create_topic, peer, "warm", 2000)
+                broker.ringtail("topic", "delete", "warm", timeout=300)
+            figures.timed("create_all", lambda: [create_topic(peer, name, each) for name in names])
+            for name in ("first_pass", "second_pass"):
+                figures.timed(name, lambda: [produce_to_all(peer, topic, each, batch)
+                                             for topic in names])
+            figures.process("loaded")
+        figures.timed("clean_stop", broker.stop)
+        figures.timed("clean_start", broker.start)
+        figures.process("clean")
+        with kafka_wire.Connection(broker.kafka_port(), timeout=300) as peer:
+            for topic in names:
+                produce_to_all(peer, topic, each, batch)
+        broker.kill()
+        figures.timed("killed_start", broker.start)
+        figures.process("killed")
+        figures.note("rss_mib", max(value for name, value in figures.found.items()
+                                    if name.endswith("_rss_mib")))
+        served = broker.page("/v1/partitions")["partitions"]
+        whole = [page for page in served if page["status"] == "ok" and page["high_watermark"] == 3]
+        if len(whole) != each * options.topics:
+            raise AssertionError(f"{len(whole)} of {each * options.topics} partitions are whole")
+    except BaseException:
+        print(broker.log()[-3000:], file=sys.stderr)
+        raise
+    finally:
+        broker.kill()
+    return figures
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--bin", default=os.path.join(HERE, "../../bazel-bin"))
+    parser.add_argument("--partitions", type=int, default=10_000)
+    parser.add_argument("--topics", type=int, default=10)
+    parser.add_argument("--files", type=int, default=1024)
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--json", help="write the figures there")
+    parser.add_argument("flags", nargs="*", help="of the broker, after --")
+    options = parser.parse_args()
+    harness.RINGTAILD = os.path.join(options.bin, "server/ringtaild")
+    harness.RINGTAIL = os.path.join(options.bin, "tools/ringtail")
+    harness.POLL_S = 0.001
+    root = tempfile.mkdtemp(prefix="ringtail-many-", dir=os.environ.get("RINGTAIL_PERF_DIR", "/var/tmp"))
+    try:
+        figures = run(options, root)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump(figures.found, file, indent=2)
+    return 3 if figures.missed() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
