@@ -28,7 +28,7 @@ class FullDiskTest(unittest.TestCase):
         self.addCleanup(self.broker.kill)
         self.broker.start()
         for topic in ("t", "victim"):
-            self.broker.create_topic(topic, PARTITIONS, segment_bytes=1 << 20)
+            self.broker.create_topic(topic, PARTITIONS, segment_bytes=1 << 20, retention_ms=-1)
         self.filler = os.path.join(self.disk.mount_point, "filler")
         free = os.statvfs(self.disk.mount_point)
         with open(self.filler, "wb") as file:
@@ -57,10 +57,18 @@ class FullDiskTest(unittest.TestCase):
         for load in self.loads:
             self.assertEqual(load.missing(self.broker), [])
 
+    def fill_up(self):
+        """What partitions had been given ahead is given back when the disk is low: once more, then."""
+        for _ in range(20):
+            self.fill().end()
+            native = self.broker.try_ringtail("--timeout", "1", "produce", "t",
+                                              stdin=os.urandom(200_000).hex().encode())
+            if native.rc != 0:
+                return native
+        self.fail("there is always some space")
+
     def producers_are_told(self):
-        native = self.broker.try_ringtail("--timeout", "1", "produce", "t",
-                                          stdin=os.urandom(200_000).hex().encode())
-        self.assertNotEqual(native.rc, 0)
+        native = self.fill_up()
         self.assertIn("DISK_FULL", native.text)
         kafka = harness.execute(["kcat", "-b", self.broker.kafka(), "-P", "-t", "t", "-p", "0",
                                  "-X", "message.timeout.ms=1000"],
@@ -80,7 +88,6 @@ class FullDiskTest(unittest.TestCase):
         harness.wait_for(lambda: sum(len(each) for each in list(victim.acked.values())) > 10 << 20,
                          "some of it is the victim's")
         victim.end()
-        self.fill().end()
         self.producers_are_told()
         self.all_there()
         self.assertEqual(self.broker.http("/healthz")[0], 200)

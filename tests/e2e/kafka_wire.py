@@ -35,10 +35,10 @@ def fetch(topic, partitions, correlation=1, max_bytes=8 << 20, min_bytes=1, max_
 
 
 def produce(topic, index, batch, correlation=1, acks=-1):
-    """Produce version 3 of one batch to one partition."""
+    """Produce version 7, the first that may carry zstd, of one batch to one partition."""
     body = struct.pack(">hhii", -1, acks, 30000, 1) + string(topic)
     body += struct.pack(">iii", 1, index, len(batch)) + batch
-    return request(PRODUCE, 3, correlation, body)
+    return request(PRODUCE, 7, correlation, body)
 
 
 def delete_records(topic, index, before, correlation=1):

@@ -1,10 +1,12 @@
 // The client library and the program against the real broker: what a user does first, with a kill
 // of the broker in the middle.
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/inotify.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,7 +17,6 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "nlohmann/json.hpp"
 #include "tools/client/client.h"
 #include "tools/client/consumer.h"
 #include "tools/client/producer.h"
@@ -27,10 +28,30 @@ std::string Scratch(const std::string& name) {
   return std::string(getenv("TEST_TMPDIR")) + "/" + name;
 }
 
-// One ringtaild over a data directory; ports are the kernel's choice, or those it had before.
+// A port that is free now, with `more` free ones behind it, below those that the kernel hands out:
+// a broker that is started again finds all of them as they were.
+int FreePorts(int more) {
+  for (int first = 10'000 + getpid() % 1'000 * 20;; first += more + 1) {
+    int bound = 0;
+    std::vector<int> sockets;
+    for (; bound <= more; ++bound) {
+      sockets.push_back(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      sockaddr_in address = {};
+      address.sin_family = AF_INET;
+      address.sin_port = htons(static_cast<uint16_t>(first + bound));
+      address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      if (bind(sockets.back(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) break;
+    }
+    for (const int each : sockets) close(each);
+    if (bound > more) return first;
+  }
+}
+
+// One ringtaild over a data directory; when it is started again, clients find it where it was.
 class Broker {
  public:
-  Broker(const std::string& name, int cores) : directory_(Scratch(name)), cores_(cores) {
+  Broker(const std::string& name, int cores)
+      : native_port(FreePorts(cores)), directory_(Scratch(name)), cores_(cores) {
     mkdir(directory_.c_str(), 0755);
     Start();
   }
@@ -62,8 +83,6 @@ class Broker {
       ASSERT_GT(read(watch, event, sizeof(event)), 0);
     }
     close(watch);
-    std::ifstream file(ports_file);
-    native_port = nlohmann::json::parse(file)["native"].get<int>();
   }
 
   void Stop(int signal) {
@@ -80,7 +99,7 @@ class Broker {
   std::string bootstrap() const { return "127.0.0.1:" + std::to_string(native_port); }
   const std::string& directory() const { return directory_; }
 
-  int native_port = 0;
+  const int native_port;
 
  private:
   const std::string directory_;
