@@ -151,6 +151,7 @@ TEST_F(ProducerStateTest, BeyondTheBoundTheLongestUnusedIsForgotten) {
   EXPECT_EQ(budget.evicted(), 1u);
   EXPECT_EQ(Check(1, 0, 1).check, ProducerCheck::kDuplicate);
   EXPECT_EQ(Check(2, 0, 7).check, ProducerCheck::kNew) << "as one that nobody knows";
+  Reset({});  // the budget outlives the state
 }
 
 // TruncateTo would otherwise bring back less than there was.
