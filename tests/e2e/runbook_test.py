@@ -7,6 +7,7 @@ import glob
 import os
 import shutil
 import socket
+import struct
 import sys
 import unittest
 
@@ -170,6 +171,25 @@ class RunbookTest(unittest.TestCase):
         name = "journal/core-0000/0.journal"
         shutil.copy(os.path.join(other.data, name), os.path.join(broker.data, name))
         self.refused(broker, name, "belongs to another data directory")
+        self.put_back(broker, name)
+        self.whole(broker)
+
+    def test_an_entry_of_a_later_version(self):
+        broker = self.made()
+        name = "journal/core-0000/0.journal"
+        with open(os.path.join(broker.data, name), "r+b") as file:
+            data = bytearray(file.read())
+            frame = [one["position"] for one in rows(tool("journal", "--core", "0", "--json",
+                                                          broker.data)) if one.get("entries")][-1]
+            table = frame + struct.unpack_from("<I", data, frame + 52)[0]
+            entries = struct.unpack_from("<I", data, frame + 44)[0]
+            data[table + 20] = 9  # the type of the first entry
+            struct.pack_into("<I", data, frame + 4, kafka_wire.crc32c(
+                bytes(data[frame + 8:frame + 64] + data[table:table + 72 * entries])))
+            file.seek(0)
+            file.write(data)
+        self.refused(broker, "an entry of type 9, which this version does not know",
+                     "start the version that wrote it")
         self.put_back(broker, name)
         self.whole(broker)
 
