@@ -135,6 +135,8 @@ absl::StatusOr<DiskSpace> UringBackend::Space(const std::string& path) {
   struct statvfs space = {};
   if (statvfs(path.c_str(), &space) != 0) return ErrnoStatus(errno, "statvfs", path);
   const auto fragment = static_cast<int64_t>(space.f_frsize);
+  // f_bavail is what df shows: also for root, whom ext4 would give its last blocks. They are for
+  // repairs.
   return DiskSpace{static_cast<int64_t>(space.f_blocks) * fragment,
                    static_cast<int64_t>(space.f_bavail) * fragment};
 }

@@ -2,7 +2,9 @@
 """A file system that fills up, for real: appends are refused with the right error while reads go on,
 and go on by themselves when there is space again; a start on a full disk loses nothing."""
 
+import errno
 import os
+import subprocess
 import sys
 import unittest
 
@@ -21,8 +23,11 @@ LEFT_BYTES = 40 << 20  # for the broker; something else has the rest
 
 
 class FullDiskTest(unittest.TestCase):
-    def start(self, kind):
+    def start(self, kind, percent_for_root=0):
         self.disk = disks.device(self, kind, DEVICE_BYTES)
+        if percent_for_root > 0:
+            subprocess.run(["tune2fs", "-m", str(percent_for_root), self.disk.loop], check=True,
+                           capture_output=True)
         self.broker = harness.Broker(self.disk.mount_point, 2,
                                      SMALL_JOURNAL)
         self.addCleanup(self.broker.kill)
@@ -102,13 +107,28 @@ class FullDiskTest(unittest.TestCase):
         return self.fill()
 
     def start_when_full(self):
-        """Where not even the reserve is left, it says so, and starts when there is space."""
+        """The reserve is for this: it serves, and closes no partition, be it that appends wait."""
+        self.broker.start()
+        for page in self.broker.partition_pages():
+            if page["status"] != "ok":
+                self.assertIn("the disk has", page["reason"])
+
+    def start_without_reserve(self):
+        """Others have taken that, too: it says so, or closes what it has no space to write again."""
+        with open(self.filler + "2", "wb") as file:
+            for piece in (1 << 20, 4096):
+                try:
+                    while True:
+                        os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, piece)
+                except OSError as error:
+                    self.assertEqual(error.errno, errno.ENOSPC)
         try:
             self.broker.start()
         except AssertionError:
             self.assertIn("No space left on device", self.broker.log().splitlines()[-1])
-            os.unlink(self.filler)
-            self.broker.start()
+        self.broker.kill()
+        os.unlink(self.filler)
+        os.unlink(self.filler + "2")
 
     def killed_when_full(self, load):
         self.broker.kill()
@@ -120,11 +140,9 @@ class FullDiskTest(unittest.TestCase):
         again.end()
         self.start_when_full()
         self.all_there()
-        if os.path.exists(self.filler):
-            os.unlink(self.filler)
-        # What had no space to be written again is so at the next start.
         self.broker.kill()
-        self.broker.start()
+        self.start_without_reserve()
+        self.start_when_full()
         self.all_there()
         self.goes_on()
         self.all_there()
@@ -137,6 +155,13 @@ class FullDiskTest(unittest.TestCase):
 
     def test_xfs(self):
         self.killed_when_full(self.fill_and_go_on("xfs"))
+
+    def test_what_the_file_system_keeps_for_root_is_left_to_it(self):
+        self.start("ext4", percent_for_root=20)
+        self.fill().end()
+        free = os.statvfs(self.disk.mount_point)
+        self.assertGreater((free.f_bfree - free.f_bavail) * free.f_frsize, DEVICE_BYTES // 8)
+        self.all_there()
 
 
 if __name__ == "__main__":
