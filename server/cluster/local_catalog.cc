@@ -204,8 +204,10 @@ task::Task<ProposalResult> LocalCatalog::Apply(proto::catalog::CatalogFile next,
   }
   const absl::Status written = co_await WriteFile(EncodeCatalogFile(next), options.use_reserve);
   if (!written.ok()) {
-    RT_LOG(kError, "catalog: {}; the change may or may not be seen after a restart",
-           written.message());
+    if (std::exchange(failing_, std::string(written.message())) != written.message()) {
+      RT_LOG(kError, "catalog: {}; the change may or may not be seen after a restart",
+             written.message());
+    }
     co_return ProposalResult{
         .outcome = ProposalResult::Outcome::kUnknown,
         .failure = {absl::IsResourceExhausted(written) ? base::Error::kDiskFull
@@ -213,6 +215,7 @@ task::Task<ProposalResult> LocalCatalog::Apply(proto::catalog::CatalogFile next,
                     std::string(written.message())},
         .version = file_.version()};
   }
+  if (!std::exchange(failing_, {}).empty()) RT_LOG(kInfo, "catalog: changes are written again");
   file_ = std::move(next);
   image_ = *std::move(image);
   if (options.publish && publish_) co_await publish_(image_);

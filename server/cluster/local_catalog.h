@@ -82,6 +82,7 @@ class LocalCatalog : public Catalog {
   Publish publish_;
   task::AsyncMutex mutex_;
   bool has_reserve_ = false;
+  std::string failing_;  // why the last change could not be written, which is said once
 };
 
 }  // namespace ringtail::server

@@ -1,5 +1,6 @@
 #include "server/cluster/local_catalog.h"
 
+#include <algorithm>
 #include <set>
 
 #include "absl/strings/match.h"
@@ -273,6 +274,23 @@ TEST(LocalCatalogTest, AFailedWriteIsUnknownAndKeepsTheOldStateInForce) {
     EXPECT_EQ(machine->image()->FindByName("t"), nullptr);
   }
   EXPECT_EQ(machine.Create("t").outcome, Outcome::kApplied) << "the next one may succeed";
+}
+
+TEST(LocalCatalogTest, WhyNothingCanBeWrittenIsSaidOnce) {
+  CatalogMachine machine;
+  ASSERT_TRUE(machine.Start().ok());
+  testing::internal::CaptureStderr();
+  for (const int error : {ENOSPC, EIO}) {
+    const int id = machine.world().faults().Add({.kind = sim::FaultKind::kError,
+                                                 .error = error,
+                                                 .codes = {io::OpCode::kWrite},
+                                                 .path = "catalog",
+                                                 .count = 1000});
+    for (int i = 0; i < 50; ++i) EXPECT_EQ(machine.Create("t").outcome, Outcome::kUnknown);
+    machine.world().faults().Remove(id);
+  }
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 2) << said;
 }
 
 TEST(LocalCatalogTest, AFullDiskStillLetsTopicsBeDeletedAndTheBrokerStart) {
