@@ -23,17 +23,13 @@ import harness  # noqa: E402
 import kafka_wire  # noqa: E402
 
 MIB = 1 << 20
-CREATE_TOPICS = 19
 # Issue: descriptors within the limit, memory, start to ready after a clean stop and after kill -9; and
 # creating 2,000 partitions.
 GOALS = {"rss_mib": 200, "clean_start_s": 1.0, "killed_start_s": 3.0, "create_2000_s": 2.0}
 
 
 def create_topic(peer, name, partitions):
-    """CreateTopics version 2."""
-    body = (struct.pack(">i", 1) + kafka_wire.string(name) + struct.pack(">ihii", partitions, 1, 0, 0) +
-            struct.pack(">i?", 120_000, False))
-    answer = peer.call(kafka_wire.request(CREATE_TOPICS, 2, 1, body))
+    answer = peer.call(kafka_wire.create_topic(name, partitions, {}))
     error, = struct.unpack_from(">h", answer, 4 + 4 + 2 + len(name))
     if error != 0:
         raise AssertionError(f"{name}: error {error}")

@@ -3,13 +3,14 @@
 #
 #   perf/compare/run.sh [--quick] [--bin=DIR] [--json=DIR] [GOAL...] [--PROGRAM_FLAG...]
 #
-# GOAL: append fetch latency produce idle durable_append durable_latency durable_produce recovery retention;
-# all unless named. --bin is where Bazel put its programs (bazel-bin). Other --flags go to each program.
+# GOAL: append fetch latency produce idle idle_connections durable_append durable_latency durable_produce recovery
+# retention; all unless named. --bin is where Bazel put its programs (bazel-bin). Other --flags go to each program.
 # Exits 3 where a goal is not met, 1 where something failed.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
-all=(append fetch latency produce idle durable_append durable_latency durable_produce recovery retention)
+all=(append fetch latency produce idle idle_connections durable_append durable_latency durable_produce recovery
+  retention)
 bin=bazel-bin goals=() flags=() quick="" json=""
 for argument in "$@"; do
   case $argument in
@@ -33,6 +34,7 @@ short_rounds() { # GOAL
     latency) echo --rounds=3 --requests=2000 ;;
     produce) echo --rounds=3 --batches=300 ;;
     idle) echo --rounds=3 --seconds=1 ;;
+    idle_connections) echo --rounds=3 --connections=2000 --requests=2000 ;;
     durable_append) echo --rounds=3 --operations=16 ;;
     durable_latency) echo --rounds=3 --seconds=1 ;;
     durable_produce) echo --rounds=3 --total_mb=200 ;;

@@ -7,7 +7,7 @@ rdkafka_client; this one is for pipelining, broken frames, and looking at the ve
 import socket
 import struct
 
-PRODUCE, FETCH, METADATA, API_VERSIONS, DELETE_RECORDS = 0, 1, 3, 18, 21
+PRODUCE, FETCH, METADATA, API_VERSIONS, CREATE_TOPICS, DELETE_TOPICS, DELETE_RECORDS = 0, 1, 3, 18, 19, 20, 21
 BATCH_HEADER_BYTES = 61
 
 
@@ -45,6 +45,25 @@ def delete_records(topic, index, before, correlation=1):
     """DeleteRecords version 0 of one partition."""
     body = struct.pack(">i", 1) + string(topic) + struct.pack(">iiqi", 1, index, before, 30000)
     return request(DELETE_RECORDS, 0, correlation, body)
+
+
+def create_topic(topic, partitions, configs, correlation=1):
+    """CreateTopics version 2, of one topic."""
+    body = struct.pack(">i", 1) + string(topic) + struct.pack(">ihii", partitions, 1, 0, len(configs))
+    for name, value in configs.items():
+        body += string(name) + string(str(value))
+    return request(CREATE_TOPICS, 2, correlation, body + struct.pack(">i?", 120_000, False))
+
+
+def delete_topic(topic, correlation=1):
+    """DeleteTopics version 1, of one topic."""
+    return request(DELETE_TOPICS, 1, correlation, struct.pack(">i", 1) + string(topic) + struct.pack(">i", 120_000))
+
+
+def metadata(topic, correlation=1):
+    """Metadata version 1, of one topic or none."""
+    named = struct.pack(">i", 0) if topic is None else struct.pack(">i", 1) + string(topic)
+    return request(METADATA, 1, correlation, named)
 
 
 def _crc_table():
