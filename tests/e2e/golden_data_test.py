@@ -99,17 +99,17 @@ def with_crc(data, at, begin, end):
 
 
 def later_manifest(data):
-    struct.pack_into("<I", data, 8, 2)
+    struct.pack_into("<I", data, 8, 3)
     return with_crc(data, 4, 8, 64)
 
 
 def later_journal(data):
-    struct.pack_into("<I", data, 8, 2)
+    struct.pack_into("<I", data, 8, 3)
     return with_crc(data, 4, 8, 4096)
 
 
 def later_checkpoint(data):
-    struct.pack_into("<I", data, 8, 2)
+    struct.pack_into("<I", data, 8, 3)
     records, held = struct.unpack_from("<II", data, 24)
     return with_crc(data, 4, 8, 64 + 64 * records + 16 * held)
 
@@ -167,15 +167,15 @@ class VersionTest(unittest.TestCase):
 
     def test_files_of_the_whole_directory(self):
         for name in ("clean", "cut_off"):
-            self.refused(name, "journal/MANIFEST", later_manifest, "version 2, this program knows 1")
+            self.refused(name, "journal/MANIFEST", later_manifest, "version 3, this program knows 2")
             self.refused(name, "journal/core-0000/checkpoint.*", later_checkpoint,
-                         "version 2, this program knows 1")
+                         "version 3, this program knows 2")
             self.refused(name, "catalog", later_catalog, "version 2, this program knows 1")
             self.refused(name, "meta.properties", replaced(b"version=1", b"version=2"), "version")
             self.refused(name, "recovery-point-offset-checkpoint", replaced(b"0\n", b"1\n"),
                          "not version 0")
         self.refused("cut_off", "journal/core-0000/*.journal", later_journal,
-                     "version 2, this program knows 1")
+                     "version 3, this program knows 2")
 
     def test_files_of_a_partition(self):
         """Its identity closes it alone; what the batches tell, too, is made again from them."""

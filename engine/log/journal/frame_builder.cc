@@ -16,8 +16,6 @@ void FrameBuilder::Reset() {
 void FrameBuilder::Add(EntryHeader entry, const Payload& payload) {
   const size_t bytes = payload.bytes();
   RT_CHECK(FrameBytesWith(bytes) <= kFrameBytesMax);
-  entry.zero = 0;
-  entry.zero2 = 0;
   entry.payload_bytes = static_cast<uint32_t>(bytes);
   entry.payload_offset = 0;
   entry.payload_crc = 0;

@@ -19,6 +19,7 @@ using base::ByteView;
 using base::Crc32c;
 
 constexpr size_t kCrcEnd = 8;  // magic and crc come first, everywhere
+constexpr int kStartBits = 48;
 
 template <class T>
 T Load(ByteView bytes, size_t at) {
@@ -50,7 +51,7 @@ absl::Status CheckMagic(absl::string_view what, uint32_t magic, uint32_t expecte
 // After the CRC: a flipped bit must not pass for a later version. All versions keep magic, crc and
 // version in these places, and the crc's range.
 absl::Status CheckVersion(absl::string_view what, uint32_t version) {
-  if (version == kJournalVersion) return absl::OkStatus();
+  if (version >= 1 && version <= kJournalVersion) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat(what, ": version ", version, ", this program knows ", kJournalVersion));
 }
@@ -58,6 +59,10 @@ absl::Status CheckVersion(absl::string_view what, uint32_t version) {
 absl::Status CheckCrc(absl::string_view what, uint32_t found, uint32_t computed) {
   if (found == computed) return absl::OkStatus();
   return Bad(what, absl::StrFormat("crc is %08x, its bytes give %08x", found, computed));
+}
+
+uint64_t StartBehind(const EntryHeader& entry) {
+  return uint64_t{entry.start_behind_high} << 32 | entry.start_behind_low;
 }
 
 bool AllZero(ByteView bytes) {
@@ -73,7 +78,10 @@ uint32_t FrameCrc(ByteView frame, const FrameHeader& header) {
 
 // What a frame with a good CRC can still have wrong: only what another program wrote.
 absl::Status CheckEntry(const EntryHeader& entry, const FrameHeader& header, size_t* payloads_end) {
-  if (entry.zero != 0 || entry.zero2 != 0) return Bad("entry", "reserved bytes are not zero");
+  const bool tells = (entry.flags & kEntryTellsStart) != 0;
+  if (StartBehind(entry) > (tells ? entry.end_offset : 0)) {
+    return Bad("entry", tells ? "a negative start" : "reserved bytes are not zero");
+  }
   if (entry.end_offset > INT64_MAX || entry.base_offset > INT64_MAX ||
       entry.segment_base > INT64_MAX) {
     return Bad("entry", "a negative offset");
@@ -190,6 +198,19 @@ absl::string_view EntryTypeName(uint8_t type) {
       return "EPOCH";
   }
   return "?";
+}
+
+void TellStart(uint64_t log_start, EntryHeader* entry) {
+  if (log_start == 0 || log_start > entry->end_offset) return;
+  const uint64_t behind = entry->end_offset - log_start;
+  if (behind >> kStartBits != 0) return;
+  entry->flags |= kEntryTellsStart;
+  entry->start_behind_high = static_cast<uint16_t>(behind >> 32);
+  entry->start_behind_low = static_cast<uint32_t>(behind);
+}
+
+uint64_t StartTold(const EntryHeader& entry) {
+  return (entry.flags & kEntryTellsStart) != 0 ? entry.end_offset - StartBehind(entry) : 0;
 }
 
 absl::StatusOr<FrameHeader> DecodeFrameHeader(ByteView bytes, const FramePlace& place) {

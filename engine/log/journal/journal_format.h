@@ -21,7 +21,7 @@ namespace ringtail::log {
 static_assert(std::endian::native == std::endian::little,
               "the structs below are copied as they are");
 
-inline constexpr uint32_t kJournalVersion = 1;
+inline constexpr uint32_t kJournalVersion = 2;  // 1: entries do not tell where the log starts
 inline constexpr uint32_t kManifestMagic = 0x4d4a5452;    // "RTJM"
 inline constexpr uint32_t kFileMagic = 0x484a5452;        // "RTJH"
 inline constexpr uint32_t kFrameMagic = 0x464a5452;       // "RTJF"
@@ -124,6 +124,7 @@ inline constexpr uint8_t kEntryTypeMax = 6;
 inline constexpr uint8_t kInPlacePageCache = 1;    // page_cache from here on
 inline constexpr uint8_t kInPlaceReleased = 2;     // released to another core
 inline constexpr uint8_t kTruncateStartFresh = 1;  // all segments go
+inline constexpr uint8_t kEntryTellsStart = 128;   // of any type: see TellStart
 
 absl::string_view EntryTypeName(uint8_t type);  // "type 9" reads "?"
 
@@ -132,7 +133,7 @@ struct EntryHeader {
   uint32_t partition = 0;
   uint8_t type = 0;  // an EntryType; others are kept, recovery refuses to start on them
   uint8_t flags = 0;
-  uint16_t zero = 0;
+  uint16_t start_behind_high = 0;  // kEntryTellsStart: end_offset less the log's start, 48 bits
   uint32_t leader_epoch = 0;
   uint32_t payload_bytes = 0;
   uint64_t base_offset = 0;
@@ -141,7 +142,7 @@ struct EntryHeader {
   uint32_t position = 0;        // in the segment
   uint32_t payload_offset = 0;  // from the start of the frame; 0 where there is no payload
   uint32_t payload_crc = 0;
-  uint32_t zero2 = 0;
+  uint32_t start_behind_low = 0;
 };
 static_assert(sizeof(EntryHeader) == 72 && std::is_trivially_copyable_v<EntryHeader>);
 static_assert(offsetof(EntryHeader, partition) == 16 && offsetof(EntryHeader, type) == 20 &&
@@ -149,6 +150,11 @@ static_assert(offsetof(EntryHeader, partition) == 16 && offsetof(EntryHeader, ty
               offsetof(EntryHeader, base_offset) == 32 &&
               offsetof(EntryHeader, segment_base) == 48 && offsetof(EntryHeader, position) == 56 &&
               offsetof(EntryHeader, payload_crc) == 64);
+
+// The log's durable start goes with every entry, as far as 48 bits reach: where the frame with a
+// TRIM is lost, any later entry tells. 0, and before the end of a log that begins, is not told.
+void TellStart(uint64_t log_start, EntryHeader* entry);
+uint64_t StartTold(const EntryHeader& entry);  // 0: it does not tell
 
 // Where a frame is looked for. What it says of itself has to fit, or it does not exist (J5).
 struct FramePlace {

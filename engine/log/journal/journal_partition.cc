@@ -59,6 +59,7 @@ JournalPartition::Staged JournalPartition::Stage(EntryHeader entry, const Payloa
   // What was pending then is rolled back in the log, and not here.
   if (journal_.state() == Journal::State::kClosed) return {StageError::kClosed, 0, 0};
   RT_CHECK(type != EntryType::kAppend || !has_base_ || Continues(entry, staged_end_));  // J6
+  TellStart(durable_start_, &entry);
   const uint64_t op = first_op_ + ops_.size();
   const StageResult staged = journal_.Stage(entry, payload, this, op);
   if (!staged.ok()) return {staged.error, 0, 0};
@@ -208,7 +209,8 @@ void JournalPartition::Publish(const Mark& mark) {
 }
 
 std::optional<CheckpointRecord> JournalPartition::Record() const {
-  if (published_.dropped || (!has_record_ && !poisoned_)) return std::nullopt;
+  // Without a base nothing was ever staged, which is worth saying.
+  if (published_.dropped || (has_base_ && !has_record_ && !poisoned_)) return std::nullopt;
   CheckpointRecord record;
   record.topic_id = topic_id_;
   record.partition = partition_;

@@ -43,7 +43,7 @@ class Follower {
     last_seq_ = record.sync_seq;
     StartAt({record.offset, record.segment_base, record.position});
   }
-  // Of a partition without a record: where the TRIMs among its entries lead to.
+  // Of a partition without a record: where its entries say that it was trimmed to.
   void set_trimmed_to(uint64_t offset) { trimmed_to_ = offset; }
   task::Task<void> Take(const ScannedEntry* each);
   Chain Finish(uint64_t last_seq, uint64_t synced_seq);
@@ -130,7 +130,11 @@ task::Task<void> Follower::Append(const ScannedEntry* each) {
   // between.
   const bool lost = LostBefore(each->seq);
   const bool leaps = entry.segment_base != end.segment_base && entry.segment_base != end.offset;
-  if (!continues || (lost && leaps)) co_await Bridge(place, lost);
+  if (!continues || (lost && leaps)) {
+    co_await Bridge(place, lost);
+  } else if (end == LogEnd{}) {  // it was empty: it begins where this does
+    chain_.log_start = std::max(chain_.log_start, entry.segment_base);
+  }
   if (chain_.refused) co_return;
   if (!each->whole) {
     if (!co_await evidence_.Holds(entry)) {
@@ -168,6 +172,7 @@ task::Task<void> Follower::Truncate(const ScannedEntry* each) {
 task::Task<void> Follower::Take(const ScannedEntry* each) {
   if (chain_.refused) co_return;
   const EntryHeader& entry = each->entry;
+  chain_.log_start = std::max(chain_.log_start, StartTold(entry));
   switch (TypeOf(*each)) {
     case EntryType::kAppend:
       co_await Append(each);
@@ -239,6 +244,7 @@ task::Task<absl::StatusOr<Chain>> FollowChain(std::optional<CheckpointRecord> re
     const bool fresh =
         type == EntryType::kTruncate && ((*each)->entry.flags & kTruncateStartFresh) != 0;
     if (type == EntryType::kInPlace || fresh) last_in_place = each;
+    trimmed_to = std::max(trimmed_to, StartTold((*each)->entry));
     if (type == EntryType::kTrim) trimmed_to = std::max(trimmed_to, (*each)->entry.base_offset);
   }
   follower.set_trimmed_to(trimmed_to);

@@ -253,7 +253,7 @@ TEST_F(LogJournalTest, FilesAreCutBehindTheirFrame) {
   EXPECT_EQ(FileBytes(part), -1);
   EXPECT_EQ(part->durable_end().value(), 50);
   EXPECT_TRUE(Durable(part, Append(part)).ok());
-  EXPECT_EQ(Entries(part), "1 1 1 3 4 1 3f1 1");
+  EXPECT_EQ(Entries(part), "1 1 1 3 4 1f128 3f129 1f128");  // what is behind a TRIM tells it
 }
 
 TEST_F(LogJournalTest, ADirectoryGoesBehindItsDrop) {

@@ -64,6 +64,7 @@ EntryHeader AnAppend() {
   entry.end_offset = 1010;
   entry.segment_base = 900;
   entry.position = 4711;
+  TellStart(10, &entry);
   return entry;
 }
 
@@ -255,12 +256,28 @@ TEST(JournalFormat, LengthsAreCheckedBehindAGoodCrc) {
   EXPECT_FALSE(with([](EntryHeader* entry) { entry->type = 4; }).ok());
   EXPECT_FALSE(with([](EntryHeader* entry) { entry->end_offset = entry->base_offset; }).ok());
   EXPECT_FALSE(with([](EntryHeader* entry) { entry->segment_base = uint64_t{1} << 63; }).ok());
-  EXPECT_FALSE(with([](EntryHeader* entry) { entry->zero2 = 1; }).ok());
+  EXPECT_FALSE(with([](EntryHeader* entry) { entry->flags = 0; }).ok());
+  EXPECT_FALSE(with([](EntryHeader* entry) { entry->start_behind_high = 1; }).ok());
+}
+
+TEST(JournalFormat, EntriesTellWhereTheLogStarts) {
+  const auto told = [](uint64_t start, uint64_t end) {
+    EntryHeader entry;
+    entry.end_offset = end;
+    TellStart(start, &entry);
+    return StartTold(entry);
+  };
+  constexpr uint64_t kFar = uint64_t{1} << 48;
+  EXPECT_EQ(told(7, 7), 7u);
+  EXPECT_EQ(told(7, 1000), 7u);
+  EXPECT_EQ(told(INT64_MAX - kFar + 1, INT64_MAX), INT64_MAX - kFar + 1);
+  EXPECT_EQ(told(1, kFar + 1), 0u) << "too far to be told";
+  EXPECT_EQ(told(8, 7), 0u) << "a DROP, say, has no end";
 }
 
 TEST(JournalFormat, LaterVersionIsNamed) {
   std::string bytes = EncodeManifest(AManifest());
-  bytes[8] = 2;
+  bytes[8] = kJournalVersion + 1;
   const uint32_t crc = base::Crc32c(AsBytes(bytes).subspan(8));
   std::memcpy(bytes.data() + 4, &crc, 4);
   const absl::Status status = DecodeManifest(AsBytes(bytes)).status();

@@ -328,7 +328,7 @@ TEST(JournalSyncTest, CleanStopSyncsAll) {
 }
 
 TEST(JournalSyncTest, RemovedAndCarried) {
-  Bench bench(1, 2);
+  Bench bench(1, 1);
   const CheckpointRecord old = {.topic_id = TestId(9), .partition = 4, .flags = kRecordRefused};
   bench.sync->SetCarried({old}, {{2, 0, 7, 0}});
   bench.Append(0, 100);
@@ -340,6 +340,17 @@ TEST(JournalSyncTest, RemovedAndCarried) {
   ASSERT_EQ(checkpoint->records.size(), 1u);
   EXPECT_EQ(checkpoint->records[0].flags, kRecordRefused);
   EXPECT_EQ(checkpoint->held, (std::vector<HeldFile>{{2, 0, 7, 0}}));
+}
+
+TEST(JournalSyncTest, WhatNeverHadAnythingIsOnRecord) {
+  Bench bench(1, 2);
+  bench.Append(0, 100);
+  bench.world.RunFor(20'000 * kMilli);
+  const auto checkpoint = bench.Newest();
+  ASSERT_TRUE(checkpoint.has_value());
+  ASSERT_EQ(checkpoint->records.size(), 2u);
+  EXPECT_EQ(checkpoint->records[1].offset, 0u);
+  EXPECT_EQ(checkpoint->records[1].sync_seq, bench.journal->durable_seq());
 }
 
 // One op of a frame is done, the next is not: R is the end before both.

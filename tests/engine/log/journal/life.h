@@ -319,13 +319,9 @@ class Life {
       EXPECT_TRUE(partition.proven || partition.end.position == 0) << partition.directory;
     }
   }
-  // A TRIM that was in a lost frame may be forgotten; retention trims again.
-  void ForgiveTrims() {
-    for (Known& each : known_) each.log_start = 0;
-  }
   // Journal frames that nothing speaks of are gone: logs may be shorter, but not different.
   void ForgiveShorter() {
-    for (Known& each : known_) each.acked = each.visible = each.synced = 0;
+    for (Known& each : known_) each.acked = each.visible = each.synced = each.log_start = 0;
   }
   // Whether the last trouble came at all.
   bool fired() const { return fired_ > 0; }

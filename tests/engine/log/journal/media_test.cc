@@ -92,7 +92,6 @@ TEST(MediaTest, SectorsOfTheJournalNeverShortenALogSilently) {
         const std::string refused = RefusedBy(life);
         EXPECT_TRUE(!zeros || refused.empty() || !absl::StrContains(path, ".journal")) << refused;
         hurt += refused.empty() ? 0 : 1;
-        if (life.stack().recovered().frames_damaged > 0 || !zeros) life.ForgiveTrims();
         life.CheckAll();
       }
       if (testing::Test::HasFailure()) return;
@@ -190,7 +189,6 @@ void StartWith(const Past& past, const std::string& path, const std::string& byt
     });
   } else {
     RefusedBy(life);
-    life.ForgiveTrims();
     life.CheckAll();
   }
   life.Kill();
@@ -302,7 +300,6 @@ TEST(MediaTest, FilesOfTheJournalMissingForeignDoubledOrOld) {
         EXPECT_NE(change, Change::kDoubled) << started.ToString();
       } else {
         RefusedBy(life);
-        life.ForgiveTrims();
         if (last && change == Change::kOld) life.ForgiveShorter();
         life.CheckAll();
       }

@@ -313,6 +313,34 @@ TEST_F(RecoveryChainTest, TrimRaisesTheStartAndNeverLowersIt) {
   EXPECT_EQ(Follow().log_start, 5u);
 }
 
+TEST_F(RecoveryChainTest, ATrimInALostFrameIsToldByAnyEntryBehindIt) {
+  Record(9, 1);
+  TellStart(5, &Append(3, 9, 1).entry);
+  EXPECT_EQ(Follow({{2, 2}}).log_start, 5u);
+}
+
+TEST_F(RecoveryChainTest, WhatAnEntrySaysWasTrimmedNeedNotBeThere) {
+  TellStart(4, &Append(3, 4, 1, 4).entry);
+  const Chain chain = Follow({{1, 2}});
+  EXPECT_FALSE(chain.refused) << chain.reason;
+  EXPECT_EQ(chain.log_start, 4u);
+}
+
+TEST_F(RecoveryChainTest, TruncateThatStartsAfreshMayMoveTheStartBack) {
+  Record(9, 1);
+  TellStart(8, &At(EntryType::kTruncate, 2, 40, kTruncateStartFresh, 40).entry);
+  At(EntryType::kTruncate, 3, 6, kTruncateStartFresh, 6);
+  EXPECT_EQ(Follow().log_start, 6u);
+}
+
+TEST_F(RecoveryChainTest, AnEmptyLogOnRecordBeginsAtAnyOffset) {
+  Record(0, 1);
+  Append(2, 9, 1, 9);
+  const Chain chain = Follow();
+  EXPECT_FALSE(chain.refused) << chain.reason;
+  EXPECT_EQ(chain.log_start, 9u);
+}
+
 TEST_F(RecoveryChainTest, DropVoidsAllBeforeIt) {
   Record(2, 1);
   Append(2, 2, 1);

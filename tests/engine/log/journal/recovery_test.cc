@@ -153,7 +153,6 @@ TEST(RecoveryTest, SectorsThatCannotBeReadAreRotAndRefuseNoStart) {
     EXPECT_TRUE(started.ok()) << started;
     const bool fired = life.machine().world().faults().fired(id) > 0;
     life.machine().world().faults().Remove(id);
-    life.ForgiveTrims();
     life.CheckAll();
     if (testing::Test::HasFailure()) return;
     life.Kill();
