@@ -19,6 +19,8 @@ constexpr int64_t kSnapshotBytesMax = 256 << 20;
 constexpr int64_t kEpochFileBytesMax = 16 << 20;
 constexpr int64_t kWriteAgainBytes = 1 << 20;
 constexpr char kTransactionIndexSuffix[] = ".txnindex";
+// Segments follow each other without a gap, as far as their indexes can express it (Log::Enqueue).
+constexpr int64_t kGapMin = INT32_MAX / 2;
 
 }  // namespace
 
@@ -126,9 +128,13 @@ task::Task<absl::Status> Log::Recovery::LoadSegments() {
   base::Offset end = bases_.empty() ? options_.log_start : *bases_.begin();
   bool cut = false;
   std::vector<std::unique_ptr<Segment>> behind_cut;
+  const bool journaled = options_.recovered.has_value();
   for (auto base = bases_.begin(); base != bases_.end(); ++base) {
     const auto next = std::next(base);
     const bool last = next == bases_.end();
+    if (journaled && *base <= options_.recovery_point) {
+      RT_CO_RETURN_IF_ERROR(CheckFollows(end, *base));
+    }
     // A hole is a loss, unless what is before was synced: then compaction made it.
     const bool hole = *base != end && *base > options_.recovery_point && !options_.clean;
     if (hole && !cut) info_->cut_reason = "bytes are missing before the next segment";
@@ -147,7 +153,7 @@ task::Task<absl::Status> Log::Recovery::LoadSegments() {
       RT_CO_ASSIGN_OR_RETURN(trusted, co_await Trust(segment, last, &end));
     }
     if (!trusted) RT_CO_RETURN_IF_ERROR(co_await Scan(segment, &end, &cut));
-    if (trusted && !last) end = *next;
+    if (trusted && !last && !journaled) end = *next;
   }
   info_->segments_removed += static_cast<uint32_t>(behind_cut.size());
   changed_ |= !behind_cut.empty();
@@ -176,10 +182,9 @@ task::Task<absl::Status> Log::Recovery::LoadProven() {
     const auto next = std::next(base);
     const bool last = next == bases_.end() || *base >= last_base;
     if (ReadOnly() && *base > last_base) break;
-    if (*base < end) {
-      co_return absl::DataLossError(absl::StrCat(log_.directory_, ": the segment ", base->value(),
-                                                 " begins below the end of the one before, ",
-                                                 end.value()));
+    if (const absl::Status follows = CheckFollows(end, *base); !follows.ok()) {
+      if (ReadOnly()) break;
+      co_return follows;
     }
     log_.AddSegment(*base);
     Segment& segment = log_.active();
@@ -195,7 +200,6 @@ task::Task<absl::Status> Log::Recovery::LoadProven() {
       if (!walked.ok() && !ReadOnly()) co_return walked;
       if (!walked.ok()) break;
     }
-    if (trusted && !last) end = *next;
   }
   if (log_.segments_.empty()) log_.AddSegment(end);
   if (!ReadOnly()) RT_CO_RETURN_IF_ERROR(CheckProvenEnd(end));
@@ -275,7 +279,12 @@ task::Task<absl::StatusOr<bool>> Log::Recovery::Trust(Segment& segment, bool las
   segment.totals.bytes = segment.written_bytes = segment.allocated_bytes = file.size_bytes;
   segment.saved = !last;
   segment.max_loaded = false;
-  if (!last) co_return true;
+  if (!last) {
+    if (!options_.recovered.has_value()) co_return true;
+    const absl::StatusOr<base::Offset> ends = co_await EndOf(segment);
+    if (ends.ok()) *end = *ends;
+    co_return ends.ok();
+  }
   *end = segment.base();
   absl::Status loaded = co_await segment.time_index().LoadLast();
   if (loaded.ok()) loaded = co_await log_.LoadTotals(segment, file.size_bytes, end);
@@ -283,6 +292,35 @@ task::Task<absl::StatusOr<bool>> Log::Recovery::Trust(Segment& segment, bool las
   info_->cut_reason = std::string(loaded.message());
   segment.totals = segment.EmptyTotals();
   co_return false;
+}
+
+absl::Status Log::Recovery::CheckFollows(base::Offset end, base::Offset base) const {
+  if (base < end) {
+    return absl::DataLossError(absl::StrCat(log_.directory_, ": the segment ", base.value(),
+                                            " begins below the end of the one before, ",
+                                            end.value()));
+  }
+  if (base == end || base <= options_.log_start || base - end >= kGapMin) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(log_.directory_, ": its segments from offset ",
+                                          end.value(), " to ", base.value(), " are missing"));
+}
+
+task::Task<absl::StatusOr<base::Offset>> Log::Recovery::EndOf(Segment& segment) {
+  const int64_t bytes = segment.written_bytes;
+  RT_CO_ASSIGN_OR_RETURN(const auto entry, co_await segment.index().LookupPosition(INT32_MAX));
+  int64_t position = entry.has_value() ? entry->position : 0;
+  if (position < 0 || (entry.has_value() && position >= bytes)) {
+    co_return absl::DataLossError("index points past the end: " + segment.file()->path());
+  }
+  RT_CO_ASSIGN_OR_RETURN(const FilePin pin, co_await log_.env_.files().Pin(segment.file()));
+  HeaderReader reader(log_.env_, pin, bytes);
+  base::Offset end = segment.base();
+  while (position < bytes) {
+    if (!reader.Try(position)) RT_CO_RETURN_IF_ERROR(co_await reader.Load(position));
+    end = reader.header().next_offset();
+    position += static_cast<int64_t>(reader.header().size_bytes());
+  }
+  co_return end;
 }
 
 task::Task<absl::Status> Log::Recovery::Scan(Segment& segment, base::Offset* end, bool* cut) {

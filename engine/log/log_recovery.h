@@ -40,6 +40,10 @@ class Log::Recovery {
     return options_.recovered.has_value() && !options_.recovered->closed_reason.empty();
   }
   task::Task<absl::StatusOr<bool>> Trust(Segment& segment, bool last, base::Offset* end);
+  // DataLoss where a segment does not begin where the one before ends, as if others were missing.
+  absl::Status CheckFollows(base::Offset end, base::Offset base) const;
+  // Of a segment that is trusted, by its last index entry and the headers behind it.
+  task::Task<absl::StatusOr<base::Offset>> EndOf(Segment& segment);
   task::Task<absl::Status> Scan(Segment& segment, base::Offset* end, bool* cut);
   // Makes what the page cache has from there on dirty once more.
   task::Task<absl::Status> WriteAgain(const FilePin& pin, int64_t from, int64_t to);

@@ -92,8 +92,9 @@ TEST(RecoveryTest, AfterACleanStopTheJournalsAreNotNeeded) {
   life.Kill();
 }
 
+// First, last or any between, after a clean stop and after a kill.
 TEST(RecoveryTest, SegmentsThatAreMissingCloseTheirPartitionUntilTheyAreBack) {
-  sim::ForSeeds(3, [](uint64_t seed) {
+  sim::ForSeeds(4, [](uint64_t seed) {
     const StackOptions options{.appends_most = 10, .journal_only = true};
     size_t files = 1;
     for (size_t nth = 0; nth < files; ++nth) {
@@ -101,21 +102,17 @@ TEST(RecoveryTest, SegmentsThatAreMissingCloseTheirPartitionUntilTheyAreBack) {
       RunAndCrash(life, seed, options);
       if (testing::Test::HasFailure()) return;
       ASSERT_TRUE(StartDamaged(life, options).ok());
-      life.Kill();
+      seed % 2 == 0 ? life.StopClean() : life.Kill();
       sim::SimDisk& disk = life.machine().world().disk();
       disk.SyncEverything();
-      std::map<std::string, std::string> first;  // segment of each directory that has one
+      std::map<std::string, std::string> segments;
       for (const std::string& path : FilesBelow(disk, "/data")) {
         const std::string content = disk.Content(path).value_or("");
-        if (!absl::EndsWith(path, ".log") || content.empty()) continue;
-        if (first.empty() ||
-            path.substr(0, path.rfind('/')) != first.rbegin()->first.substr(0, path.rfind('/'))) {
-          first[path] = content;
-        }
+        if (absl::EndsWith(path, ".log") && !content.empty()) segments[path] = content;
       }
-      files = first.size();
+      files = segments.size();
       if (files == 0) return;
-      const auto [path, content] = *std::next(first.begin(), static_cast<int64_t>(nth));
+      const auto [path, content] = *std::next(segments.begin(), static_cast<int64_t>(nth));
       SCOPED_TRACE(path);
       disk.Unlink(path);
       for (int start = 0; start < 2; ++start) {
@@ -134,6 +131,83 @@ TEST(RecoveryTest, SegmentsThatAreMissingCloseTheirPartitionUntilTheyAreBack) {
       life.Kill();
     }
   });
+}
+
+TEST(RecoveryTest, SegmentsOfAPageCacheLogThatAreMissingBelowItsSyncedEndAreMissed) {
+  auto run = [](Stack* stack) -> task::Task<absl::Status> {
+    const absl::Status made = co_await stack->Create("topic9", Durability::kPageCache);
+    if (!made.ok()) co_return made;
+    task::Scheduler& scheduler = task::Scheduler::Current();
+    for (int i = 0; i < 50; ++i) {
+      stack->Append(0, 1, 3000);
+      co_await scheduler.SleepUntil(scheduler.now() + base::kNanosPerMilli);
+    }
+    const absl::Status synced = co_await stack->parts()[0]->log->Sync();
+    co_await scheduler.SleepUntil(scheduler.now() + 30 * base::kNanosPerSecond);  // a checkpoint
+    co_return synced;
+  };
+  Life life(1);
+  const StackOptions options{.cores = 1};
+  {
+    Stack stack(life.machine(), life.known(), options);
+    const auto started = life.machine().TryRun(stack.Start());
+    ASSERT_TRUE(started.has_value() && started->ok());
+    const auto ran = life.machine().TryRun(run(&stack));
+    ASSERT_TRUE(ran.has_value() && ran->ok());
+    life.machine().Kill();
+  }
+  life.machine().Start();
+  sim::SimDisk& disk = life.machine().world().disk();
+  std::vector<std::string> segments;
+  for (const std::string& path : FilesBelow(disk, "/data/topic9-0")) {
+    if (absl::EndsWith(path, ".log")) segments.push_back(path);
+  }
+  ASSERT_GE(segments.size(), 3u);
+  const std::string content = disk.Content(segments[1]).value_or("");
+  disk.Unlink(segments[1]);
+  ASSERT_TRUE(StartDamaged(life, options).ok());
+  EXPECT_EQ(Closed(life), std::set<size_t>{0}) << Why(life);
+  life.Kill();
+  disk.Put(segments[1], content);
+  ASSERT_TRUE(StartDamaged(life, options).ok());
+  EXPECT_EQ(Closed(life), std::set<size_t>{}) << Why(life);
+  life.CheckAll();
+  life.Kill();
+}
+
+// Its checkpoint says that it had nothing when the frame was written.
+TEST(RecoveryTest, AnEmptyPartitionIsNoSuspectOfWhatWasLostBeforeACheckpoint) {
+  auto run = [](Stack* stack) -> task::Task<absl::Status> {
+    for (const char* topic : {"topic8", "topic9"}) {
+      const absl::Status made = co_await stack->Create(topic, Durability::kJournal);
+      if (!made.ok()) co_return made;
+    }
+    task::Scheduler& scheduler = task::Scheduler::Current();
+    for (int i = 0; i < 3; ++i) {
+      stack->Append(0, 1, 3000);
+      co_await scheduler.SleepUntil(scheduler.now() + 30 * base::kNanosPerSecond);  // a checkpoint
+    }
+    co_return co_await stack->Create("topic7", Durability::kJournal);  // of which none tells
+  };
+  Life life(1);
+  const StackOptions options{.cores = 1};
+  {
+    Stack stack(life.machine(), life.known(), options);
+    const auto started = life.machine().TryRun(stack.Start());
+    ASSERT_TRUE(started.has_value() && started->ok());
+    const auto ran = life.machine().TryRun(run(&stack));
+    ASSERT_TRUE(ran.has_value() && ran->ok());
+    life.machine().Kill();
+  }
+  life.machine().Start();
+  sim::SimDisk& disk = life.machine().world().disk();
+  disk.SyncEverything();
+  disk.Corrupt("/data/journal/core-0000/0.journal", kJournalBlockBytes, sim::kSectorBytes,
+               FaultKind::kZeroed);
+  ASSERT_TRUE(StartDamaged(life, options).ok());
+  EXPECT_EQ(Closed(life), std::set<size_t>{2}) << Why(life);
+  life.CheckAll();
+  life.Kill();
 }
 
 TEST(RecoveryTest, SectorsThatCannotBeReadAreRotAndRefuseNoStart) {
