@@ -15,6 +15,8 @@
 namespace ringtail::log {
 namespace {
 
+constexpr base::Nanos kOverdue = INT64_MIN / 2;  // for checkpoint_at_
+
 base::Nanos NowOnCore() { return task::Scheduler::Current().now(); }
 
 }  // namespace
@@ -74,6 +76,10 @@ void JournalSync::Poison(JournalPartition* partition, const absl::Status& why) {
   partition->set_poisoned();
   partition->Unlink();
   changed_ = true;
+  // A page_cache log has nothing but this to tell the next start that its pages only look clean.
+  checkpoint_at_ = kOverdue;
+  poke_.NotifyAll();
+  Poke();
   ++metrics_.poisoned;
   partition->log().OnPoisoned(why);
 }
@@ -362,16 +368,17 @@ task::Task<absl::Status> JournalSync::WriteCheckpoint() {
   RT_CHECK(tail >= durable_tail_);  // only grows
   Checkpoint checkpoint = Build(tail);
   changed_ = false;
+  checkpoint_at_ = NowOnCore();
   const std::vector<HeldFile> held = checkpoint.held;
   if (kMutantFreeBeforeCheckpoint) journal_.CheckpointIsDurable(tail, held);
   const absl::Status status = co_await checkpoints_.Write(std::move(checkpoint));
   if (!status.ok()) {
     changed_ = true;
+    checkpoint_at_ = kOverdue;
     ++metrics_.checkpoint_failures;
     co_return status;
   }
   ++metrics_.checkpoints;
-  checkpoint_at_ = NowOnCore();
   durable_tail_ = tail;
   if (journal_.state() != Journal::State::kClosed) journal_.CheckpointIsDurable(tail, held);
   co_return absl::OkStatus();
