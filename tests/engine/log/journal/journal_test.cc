@@ -214,6 +214,26 @@ TEST_F(JournalTest, FailedWriteClosesAndIsNotTriedAgain) {
   }
 }
 
+TEST_F(JournalTest, AWriteThatGetsNowhereTwiceIsAFailure) {
+  for (const uint64_t times : {1, 2}) {
+    Begin();
+    OpenJournal();
+    Settle();
+    client_ = {};
+    world_->faults().Add({.kind = FaultKind::kError,
+                          .error = 0,
+                          .codes = {io::OpCode::kWrite},
+                          .path = ".journal",
+                          .count = times});
+    Stage(1);
+    Settle();
+    EXPECT_EQ(client_.durable.size(), times == 1 ? 1u : 0u);
+    EXPECT_EQ(journal_->state(), times == 1 ? State::kOpen : State::kClosed);
+    Stop();
+    TearDown();
+  }
+}
+
 // n+1 was written, n was not: neither counts.
 TEST_F(JournalTest, FrameBehindAFailedOneFailsToo) {
   Begin();
