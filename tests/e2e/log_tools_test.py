@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import sys
 import unittest
 
@@ -229,6 +230,25 @@ class LogToolsTest(unittest.TestCase):
         rc, journal, _ = self.verify(broker)
         self.assertEqual(rc, 1)
         self.assertIn("MANIFEST", journal["findings"][0]["what"])
+
+    def test_index_entries_behind_the_end_are_told(self):
+        broker = self.start()
+        broker.create_topic("events")
+        self.produce(broker, "events")
+        broker.stop()
+        segment = broker.segment("events")
+        for suffix, layout, entry in ((".index", ">ii", (900, os.path.getsize(segment))),
+                                      (".timeindex", ">qi", (1 << 50, 500))):
+            path = segment.replace(".log", suffix)
+            with open(path, "r+b") as file:
+                before = file.read()
+                file.write(struct.pack(layout, *entry))
+            rc, _, partitions = self.verify(broker)
+            self.assertEqual((rc, [one["file"] for one in partitions["events-0"].get("findings", [])]),
+                             (1, [path]))
+            with open(path, "wb") as file:
+                file.write(before)
+            self.assertEqual(self.verify(broker)[0], 0)
 
 
 class RunbookTest(unittest.TestCase):

@@ -175,6 +175,7 @@ uint64_t SegmentWalk::Run(uint64_t next_offset, int64_t limit, bool exact) {
       segment_->next_offset = next_offset;
     }
   }
+  if (whole) CompareIndex(INT64_MAX, UINT64_MAX);  // what is left is behind the last batch
   return next_offset;
 }
 

@@ -6,10 +6,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "engine/base/endian.h"
 #include "engine/io/file.h"
 #include "engine/log/data_directory.h"
 #include "engine/log/epoch_cache.h"
 #include "engine/log/journal/recovery_files.h"
+#include "engine/log/time_index.h"
 #include "tools/cli/dump.h"
 
 namespace ringtail::offline {
@@ -161,6 +163,15 @@ void CheckBatches(const DataDir& dir, const PartitionFacts& facts, bool clean,
   report->log = *std::move(log);
 }
 
+// Of a time index that is well formed.
+std::string BehindTheEnd(const SegmentState& segment, const std::string& index, size_t entries) {
+  const auto* last = base::AsBytes(index).data() + entries * log::kTimeEntryBytes - 4;
+  const uint64_t offset = segment.base + base::LoadBe<uint32_t>(last);
+  if (offset < segment.next_offset) return "";
+  return absl::StrCat("entry ", entries - 1, " is of offset ", offset, ", and the segment ends at ",
+                      segment.next_offset);
+}
+
 void CheckIndexes(BlockingBackend& io, PartitionReport* report) {
   const std::string advice =
       "remove the file while no broker runs: it is made anew from the batches";
@@ -176,9 +187,13 @@ void CheckIndexes(BlockingBackend& io, PartitionReport* report) {
     if (absl::IsNotFound(text.status())) continue;
     std::string what(text.status().message());
     if (text.ok()) {
-      what = cli::DumpIndex(base::AsBytes(*text), cli::DumpKind::kTimeIndex,
-                            static_cast<int64_t>(segment.base), {}, [](absl::string_view) {})
-                 .damage;
+      const auto read =
+          cli::DumpIndex(base::AsBytes(*text), cli::DumpKind::kTimeIndex,
+                         static_cast<int64_t>(segment.base), {}, [](absl::string_view) {});
+      what = read.damage;
+      if (what.empty() && read.batches > 0 && segment.batches > 0 && report->log->damage.empty()) {
+        what = BehindTheEnd(segment, *text, static_cast<size_t>(read.batches));
+      }
     }
     if (what.empty()) continue;
     report->Worsen(Verdict::kDamaged);
