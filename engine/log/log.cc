@@ -166,11 +166,15 @@ void Log::RollTo(base::Offset base) {
   untouched_ = false;
   active().EndTimeIndex();
   const bool unused = active().totals.bytes == 0 && !active().created && segments_.size() == 1;
-  std::string snapshot = observer_.ProducerSnapshot(base);
-  if (!snapshot.empty()) new_snapshots_.emplace_back(base, std::move(snapshot));
+  AddSnapshot(base);
   AddSegment(base);
   if (unused) segments_.erase(segments_.begin());
   ++env_.counters().rolls;
+}
+
+void Log::AddSnapshot(base::Offset end) {
+  std::string snapshot = observer_.ProducerSnapshot(end);
+  if (!snapshot.empty()) new_snapshots_.emplace_back(end, std::move(snapshot));
 }
 
 absl::Status Log::Roll() {

@@ -265,6 +265,8 @@ class Log : private JournaledLog {
     int64_t max_timestamp_ms = kNoTimestamp;
   };
   class Recovery;
+  // Producers' batches are recalled from so far before a snapshot.
+  static constexpr int64_t kHistoryRecordsMax = 20'000;
 
   Log(LogEnvironment& env, LogObserver& observer, std::string directory, LogConfig config,
       TopicPartition name);
@@ -277,6 +279,7 @@ class Log : private JournaledLog {
   AppendResult Refuse(AppendError error) const;
   bool MustRoll(int64_t bytes, int64_t max_timestamp_ms, base::Offset last_offset);
   void RollTo(base::Offset base);
+  void AddSnapshot(base::Offset end);
   void Enqueue(base::ByteView batches, AppendResult& result);
   void WakeWaiters();
   void FailFrom(base::Offset end, const absl::Status& why);
@@ -379,8 +382,10 @@ class Log : private JournaledLog {
 
   // log_recovery.cc
   task::Task<absl::Status> LoadTotals(Segment& segment, int64_t bytes, base::Offset* next_offset);
-  task::Task<absl::Status> Replay();
-  task::Task<absl::Status> ReplayFrom(base::Offset from);
+  task::Task<absl::Status> Replay(bool clean);
+  base::Offset HistoryStart(base::Offset end, bool clean) const;
+  template <class Visit>
+  task::Task<absl::Status> VisitBatches(base::Offset from, base::Offset to, Visit visit);
 
   LogEnvironment& env_;
   LogObserver& observer_;
@@ -437,9 +442,10 @@ class Log : private JournaledLog {
 
   std::vector<base::Offset> snapshots_;  // offsets of the .snapshot files, rising
   std::vector<std::pair<base::Offset, std::string>> new_snapshots_;  // to be written
-  bool epochs_dirty_ = false;     // the checkpoint file is behind
-  bool epochs_unsynced_ = false;  // it may not survive a power cut
-  bool directory_dirty_ = false;  // files came or went since the last sync of the directory
+  base::Offset history_start_{-1};  // of a clean stop's snapshots the first
+  bool epochs_dirty_ = false;       // the checkpoint file is behind
+  bool epochs_unsynced_ = false;    // it may not survive a power cut
+  bool directory_dirty_ = false;    // files came or went since the last sync of the directory
   bool background_ = false;
   task::WaitList background_done_;
   task::AsyncMutex maintenance_;  // whoever trims, saves, syncs or cuts files

@@ -2,6 +2,7 @@
 // not call back into the log except where said, and must not suspend.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -25,17 +26,24 @@ class LogObserver {
   virtual void OnRevoke(base::Offset end) {}
 
   // Producer state, which the partition keeps and the log stores beside its segments.
-  // As of the end of the log at this moment, in the bytes of a .snapshot file; empty: none is kept.
-  // Asked when a segment is rolled (before the new one's first batch is appended) and at Close().
+  // As of `end`, in the bytes of a .snapshot file; empty: none is kept. Asked when a segment is
+  // rolled (before the new one's first batch is appended) and at Close().
   virtual std::string ProducerSnapshot(base::Offset end) { return ""; }
+  // Where the first batch begins, not before `from`, that is known of a producer besides its last
+  // one, which is all that a snapshot holds; nullopt: there is none.
+  virtual std::optional<base::Offset> ProducerHistoryStart(base::Offset from) {
+    return std::nullopt;
+  }
   // False spares recovery the reading: none of the calls below are made.
   virtual bool KeepsProducers() const { return true; }
   // During Open() and after a truncation: forget all producers, then take a snapshot (not ok: it is
-  // damaged, an older one is tried after another Reset), then every batch after it, in order.
+  // damaged, an older one is tried after another Reset), recall batches shortly before it, then
+  // take every batch after it, both in order.
   virtual void ResetProducers() {}
   virtual absl::Status LoadProducerSnapshot(base::Offset end, base::ByteView snapshot) {
     return absl::OkStatus();
   }
+  virtual void RecallBatch(const BatchHeader& batch) {}
   virtual void ReplayBatch(const BatchHeader& batch) {}
 };
 

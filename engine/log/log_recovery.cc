@@ -61,7 +61,7 @@ task::Task<absl::Status> Log::Recovery::Run() {
   RT_CO_RETURN_IF_ERROR(co_await LoadEpochs());
   RT_CO_RETURN_IF_ERROR(IsProven() ? co_await LoadProven() : co_await LoadSegments());
   RT_CO_RETURN_IF_ERROR(co_await SetStart());
-  RT_CO_RETURN_IF_ERROR(co_await log_.Replay());
+  RT_CO_RETURN_IF_ERROR(co_await log_.Replay(options_.clean));
   // What was cut must stay cut, whatever is appended before the next crash.
   if (changed_) {
     log_.directory_dirty_ = true;
@@ -457,7 +457,9 @@ task::Task<absl::Status> Log::LoadTotals(Segment& segment, int64_t bytes,
   co_return absl::OkStatus();
 }
 
-task::Task<absl::Status> Log::Replay() {
+// A snapshot has the last batch of each producer, where a retry may name one of the last five: some
+// of what lies before it is read, too. That is only a help, so damage in there ends it quietly.
+task::Task<absl::Status> Log::Replay(bool clean) {
   observer_.ResetProducers();
   if (!observer_.KeepsProducers()) co_return absl::OkStatus();
   base::Offset from = log_start_;
@@ -469,17 +471,31 @@ task::Task<absl::Status> Log::Replay() {
     if (bytes.ok()) loaded = observer_.LoadProducerSnapshot(end, base::AsBytes(*bytes));
     if (loaded.ok()) {
       from = std::max(from, end);
+      const absl::Status recalled =
+          co_await VisitBatches(std::max(log_start_, HistoryStart(end, clean)), from,
+                                [this](const auto& batch) { observer_.RecallBatch(batch); });
+      if (!recalled.ok() && !absl::IsDataLoss(recalled)) co_return recalled;
       break;
     }
     observer_.ResetProducers();
     RT_CO_RETURN_IF_ERROR(co_await RemoveSnapshot(end));
   }
-  co_return co_await ReplayFrom(from);
+  co_return co_await VisitBatches(from, written_end_,
+                                  [this](const auto& batch) { observer_.ReplayBatch(batch); });
 }
 
-task::Task<absl::Status> Log::ReplayFrom(base::Offset from) {
-  for (size_t i = SegmentIndexFor(from); i < segments_.size() && from < written_end_; ++i) {
+// A clean stop has left a snapshot where what it knew began.
+base::Offset Log::HistoryStart(base::Offset end, bool clean) const {
+  const base::Offset earliest = end - kHistoryRecordsMax;
+  return clean ? *std::lower_bound(snapshots_.begin(), snapshots_.end(), earliest) : earliest;
+}
+
+// The headers of all batches of which a record lies in the range.
+template <class Visit>
+task::Task<absl::Status> Log::VisitBatches(base::Offset from, base::Offset to, Visit visit) {
+  for (size_t i = SegmentIndexFor(from); i < segments_.size() && from < to; ++i) {
     Segment& segment = *segments_[i];
+    if (segment.base() >= to) break;
     RT_CO_ASSIGN_OR_RETURN(int64_t position, co_await PositionOf(segment, from));
     const int64_t end = segment.written_bytes;
     if (position >= end) continue;
@@ -487,8 +503,9 @@ task::Task<absl::Status> Log::ReplayFrom(base::Offset from) {
     HeaderReader reader(env_, pin, end);
     while (position < end) {
       if (!reader.Try(position)) RT_CO_RETURN_IF_ERROR(co_await reader.Load(position));
+      if (reader.header().base_offset() >= to) co_return absl::OkStatus();
       position += static_cast<int64_t>(reader.header().size_bytes());
-      if (reader.header().last_offset() >= from) observer_.ReplayBatch(reader.header());
+      if (reader.header().last_offset() >= from) visit(reader.header());
     }
   }
   co_return absl::OkStatus();
@@ -496,7 +513,7 @@ task::Task<absl::Status> Log::ReplayFrom(base::Offset from) {
 
 task::Task<absl::Status> Log::ReplayProducers() {
   co_await maintenance_.Lock();
-  const absl::Status status = co_await Replay();
+  const absl::Status status = co_await Replay(/*clean=*/false);
   maintenance_.Unlock();
   co_return status;
 }

@@ -158,7 +158,8 @@ task::Task<absl::Status> Log::WriteSnapshots(bool sync) {
   std::vector<base::Offset> stale;
   for (size_t i = 0; i + 1 < snapshots_.size(); ++i) {
     const base::Offset end = snapshots_[i];
-    const bool kept = std::any_of(segments_.begin(), segments_.end(),
+    const bool kept = end == history_start_ ||
+                      std::any_of(segments_.begin(), segments_.end(),
                                   [&](const auto& segment) { return segment->base() == end; });
     if (!kept) stale.push_back(end);
   }
@@ -252,8 +253,10 @@ task::Task<absl::Status> Log::SaveAll(bool sync) {
   RT_CO_RETURN_IF_ERROR(co_await SaveSealed());
   active().EndTimeIndex();
   RT_CO_RETURN_IF_ERROR(co_await SaveSegment(active(), sync));
-  std::string snapshot = observer_.ProducerSnapshot(log_end_);
-  if (!snapshot.empty()) new_snapshots_.emplace_back(log_end_, std::move(snapshot));
+  const base::Offset recalled = std::max(log_start_, log_end_ - kHistoryRecordsMax);
+  history_start_ = observer_.ProducerHistoryStart(recalled).value_or(log_end_);
+  AddSnapshot(history_start_);
+  if (history_start_ < log_end_) AddSnapshot(log_end_);
   RT_CO_RETURN_IF_ERROR(co_await WriteSnapshots(sync));
   const std::string path = absl::StrCat(directory_, "/", kEpochCheckpointFile);
   if (!sync) co_return co_await ReplaceUnsynced(env_.io(), path, epochs_.Encode());

@@ -99,7 +99,7 @@ task::Task<absl::Status> Log::Truncate(base::Offset end, base::Nanos deadline) {
   co_await LockFiles();
   RT_CHECK(journal_ == nullptr || journal_->Journaled(op));  // J13
   status = co_await CutAt(*place);
-  if (status.ok()) status = co_await Replay();
+  if (status.ok()) status = co_await Replay(/*clean=*/false);
   if (!status.ok()) Poison(status);
   UnlockFiles();
   if (status.ok()) status = co_await CutDone(op);

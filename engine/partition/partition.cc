@@ -421,13 +421,19 @@ void Partition::OnRolledBack(base::Offset end, const absl::Status& why) {
   WakeWatchers();
 }
 
-std::string Partition::ProducerSnapshot(base::Offset) { return producers_.EncodeSnapshot(); }
+std::string Partition::ProducerSnapshot(base::Offset end) { return producers_.EncodeSnapshot(end); }
+
+std::optional<base::Offset> Partition::ProducerHistoryStart(base::Offset from) {
+  return producers_.HistoryStart(from);
+}
+
 void Partition::ResetProducers() { producers_.Clear(); }
 
 absl::Status Partition::LoadProducerSnapshot(base::Offset, base::ByteView snapshot) {
   return producers_.DecodeSnapshot(snapshot);
 }
 
+void Partition::RecallBatch(const log::BatchHeader& batch) { producers_.Recall(batch); }
 void Partition::ReplayBatch(const log::BatchHeader& batch) { producers_.Update(batch); }
 
 }  // namespace ringtail::partition

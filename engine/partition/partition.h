@@ -149,8 +149,10 @@ class Partition : private log::LogObserver {
   void OnDurable(base::Offset end) override;
   void OnRolledBack(base::Offset end, const absl::Status& why) override;
   std::string ProducerSnapshot(base::Offset end) override;
+  std::optional<base::Offset> ProducerHistoryStart(base::Offset from) override;
   void ResetProducers() override;
   absl::Status LoadProducerSnapshot(base::Offset end, base::ByteView snapshot) override;
+  void RecallBatch(const log::BatchHeader& batch) override;
   void ReplayBatch(const log::BatchHeader& batch) override;
   void WakeWatchers();
 

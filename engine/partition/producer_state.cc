@@ -60,6 +60,15 @@ int32_t NextSequence(int32_t last) {
   return last == std::numeric_limits<int32_t>::max() ? 0 : last + 1;
 }
 
+Batch DataBatch(const log::BatchHeader& batch) {
+  return {.first_sequence = batch.base_sequence(),
+          .last_sequence = batch.last_sequence(),
+          .base_offset = batch.base_offset(),
+          .last_offset = batch.last_offset(),
+          .timestamp_ms = batch.max_timestamp_ms(),
+          .epoch = batch.producer_epoch()};
+}
+
 // `delta` sequences before `last`; they run from 0 to INT32_MAX and start again.
 int32_t SequenceBefore(int32_t last, int32_t delta) {
   if (last >= delta) return last - delta;
@@ -170,21 +179,14 @@ void ProducerState::Update(const log::BatchHeader& batch) {
   if (!batch.has_producer()) return;
   Producer& producer = FindOrAdd(batch.producer_id());
   Used(producer);
-  Batch added;
-  added.epoch = batch.producer_epoch();
-  added.base_offset = batch.base_offset();
-  added.last_offset = batch.last_offset();
-  added.timestamp_ms = batch.max_timestamp_ms();
+  Batch added = DataBatch(batch);
   if (batch.control()) {
     // A marker ends the transaction; it has no sequence, but may carry a new epoch.
     producer.transaction_first_offset = -1;
     if (!producer.batches.empty() && producer.batches.back().epoch == added.epoch) return;
-  } else {
-    added.first_sequence = batch.base_sequence();
-    added.last_sequence = batch.last_sequence();
-    if (batch.transactional() && producer.transaction_first_offset < 0) {
-      producer.transaction_first_offset = added.base_offset.value();
-    }
+    added.first_sequence = added.last_sequence = -1;
+  } else if (batch.transactional() && producer.transaction_first_offset < 0) {
+    producer.transaction_first_offset = added.base_offset.value();
   }
   producer.batches.push_back(added);
   TrimBatches(producer);
@@ -242,28 +244,58 @@ size_t ProducerState::Expire(int64_t now_ms) {
   return expired;
 }
 
-std::string ProducerState::EncodeSnapshot() const {
-  std::vector<int64_t> ids;
-  for (const auto& [id, producer] : producers_) ids.push_back(id);
-  std::sort(ids.begin(), ids.end());
-  std::string bytes(kEntriesAt + ids.size() * kEntryBytes, '\0');
+std::optional<base::Offset> ProducerState::HistoryStart(base::Offset from) const {
+  std::optional<base::Offset> start;
+  for (const auto& [id, producer] : producers_) {
+    const std::vector<Batch>& batches = producer->batches;
+    if (batches.size() == 1 || batches.back().last_offset < from) continue;
+    const Batch& first = batches[batches.size() - std::min(batches.size(), kBatchesKept)];
+    start = std::min(start.value_or(first.base_offset), first.base_offset);
+  }
+  if (start.has_value()) start = std::max(*start, from);
+  return start;
+}
+
+void ProducerState::Recall(const log::BatchHeader& batch) {
+  if (!batch.has_producer() || batch.control()) return;
+  const auto found = producers_.find(batch.producer_id());
+  if (found == producers_.end()) return;
+  std::vector<Batch>& batches = found->second->batches;
+  const Batch& last = batches.back();
+  if (batch.base_offset() >= last.base_offset || batch.producer_epoch() != last.epoch) return;
+  batches.insert(batches.end() - 1, DataBatch(batch));
+  if (batches.size() > kBatchesKept) batches.erase(batches.begin());
+}
+
+std::string ProducerState::EncodeSnapshot(base::Offset end) const {
+  std::vector<std::pair<const Producer*, const Batch*>> held;
+  for (const auto& [id, producer] : producers_) {
+    const std::vector<Batch>& batches = producer->batches;
+    const auto last = std::find_if(batches.rbegin(), batches.rend(),
+                                   [end](const Batch& batch) { return batch.last_offset < end; });
+    if (last != batches.rend()) held.emplace_back(producer.get(), &*last);
+  }
+  std::sort(held.begin(), held.end(),
+            [](const auto& a, const auto& b) { return a.first->id < b.first->id; });
+  std::string bytes(kEntriesAt + held.size() * kEntryBytes, '\0');
   auto* at = reinterpret_cast<uint8_t*>(bytes.data());
   base::StoreBe<int16_t>(at + kVersionAt, kSnapshotVersion);
-  base::StoreBe<int32_t>(at + kCountAt, static_cast<int32_t>(ids.size()));
+  base::StoreBe<int32_t>(at + kCountAt, static_cast<int32_t>(held.size()));
   uint8_t* entry = at + kEntriesAt;
-  for (const int64_t id : ids) {
-    const Producer& producer = *producers_.at(id);
-    const Batch& last = producer.batches.back();
+  for (const auto& [producer, batch] : held) {
+    const Batch& last = *batch;
+    const int64_t transaction = producer->transaction_first_offset;
     const bool has_data = last.last_sequence >= 0;
-    base::StoreBe<int64_t>(entry + kProducerIdAt, id);
+    base::StoreBe<int64_t>(entry + kProducerIdAt, producer->id);
     base::StoreBe<int16_t>(entry + kEpochAt, last.epoch);
     base::StoreBe<int32_t>(entry + kLastSequenceAt, last.last_sequence);
     base::StoreBe<int64_t>(entry + kLastOffsetAt, has_data ? last.last_offset.value() : -1);
     base::StoreBe<int32_t>(entry + kOffsetDeltaAt,
                            static_cast<int32_t>(last.last_offset - last.base_offset));
     base::StoreBe<int64_t>(entry + kTimestampAt, last.timestamp_ms);
-    base::StoreBe<int32_t>(entry + kCoordinatorEpochAt, producer.coordinator_epoch);
-    base::StoreBe<int64_t>(entry + kTransactionStartAt, producer.transaction_first_offset);
+    base::StoreBe<int32_t>(entry + kCoordinatorEpochAt, producer->coordinator_epoch);
+    base::StoreBe<int64_t>(entry + kTransactionStartAt,
+                           transaction < end.value() ? transaction : -1);
     entry += kEntryBytes;
   }
   const base::ByteView covered = base::AsBytes(bytes).subspan(kCountAt);

@@ -4,6 +4,7 @@
 //
 //   Check   may this batch be appended? It changes nothing.
 //   Update  it was appended at these offsets (call right after the append).
+//   Recall  it was appended before what a snapshot tells of its producer.
 //   CommitTo / TruncateTo  all below `end` is written for good / everything from `end` on is gone.
 //
 // Until CommitTo has passed a batch, what it replaced is kept, so that TruncateTo is exact.
@@ -16,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -102,10 +104,16 @@ class ProducerState {
 
   size_t producer_count() const { return producers_.size(); }
 
-  // The bytes of a .snapshot file.
-  std::string EncodeSnapshot() const;
+  // The bytes of a .snapshot file, which holds the last batch of each producer: of those that end
+  // at or below `end`.
+  std::string EncodeSnapshot(base::Offset end = base::Offset(INT64_MAX)) const;
   // Replaces everything. DataLoss, and nothing changed, where the bytes are damaged.
   absl::Status DecodeSnapshot(base::ByteView bytes);
+  // Where the first batch that a snapshot leaves out begins, not before `from`; nullopt: it leaves
+  // out none from there on.
+  std::optional<base::Offset> HistoryStart(base::Offset from) const;
+  // A batch from before the snapshot. Those of one producer come in order.
+  void Recall(const log::BatchHeader& batch);
 
  private:
   using Map = absl::flat_hash_map<int64_t, std::unique_ptr<Producer>>;

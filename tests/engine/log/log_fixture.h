@@ -1,8 +1,10 @@
 // A log on a machine, with what it tells its observer.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,7 +30,12 @@ class RecordingObserver : public LogObserver {
   std::string ProducerSnapshot(base::Offset end) override {
     return "snapshot " + std::to_string(end.value());
   }
+  std::optional<base::Offset> ProducerHistoryStart(base::Offset from) override {
+    if (!history_start.has_value()) return std::nullopt;
+    return std::max(*history_start, from);
+  }
   void ResetProducers() override {
+    recalled.clear();
     replayed.clear();
     snapshot = -1;
   }
@@ -39,6 +46,9 @@ class RecordingObserver : public LogObserver {
     snapshot = end.value();
     return absl::OkStatus();
   }
+  void RecallBatch(const BatchHeader& batch) override {
+    recalled.push_back(batch.base_offset().value());
+  }
   void ReplayBatch(const BatchHeader& batch) override {
     replayed.push_back(batch.base_offset().value());
   }
@@ -48,7 +58,9 @@ class RecordingObserver : public LogObserver {
   int revoked = 0;
   std::function<void()> on_revoke;
   int64_t snapshot = -1;
+  std::vector<int64_t> recalled;
   std::vector<int64_t> replayed;
+  std::optional<base::Offset> history_start;
 };
 
 inline base::Offset At(int64_t offset) { return base::Offset(offset); }

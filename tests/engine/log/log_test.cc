@@ -114,6 +114,46 @@ TEST_P(LogTest, KillLosesNothingThatWasWritten) {
   EXPECT_EQ(log()->log_end(), At(62));
 }
 
+// A snapshot has one batch of each producer.
+TEST_P(LogTest, RecallsWhatACleanStopKnewFromBeforeItsSnapshot) {
+  log().Create();
+  for (int i = 0; i < 30; ++i) ASSERT_TRUE(log().Write(MakeBatch({})).ok());
+  ASSERT_TRUE(log().Reopen().ok());
+  EXPECT_EQ(log().observer().snapshot, 30);
+  EXPECT_TRUE(log().observer().recalled.empty());
+  // From there on, though a segment was rolled since.
+  log().observer().history_start = At(17);
+  ASSERT_TRUE(log().Do([&] { return log()->Roll(); }).ok());
+  ASSERT_TRUE(log().Write(MakeBatch({.records = 2})).ok());
+  ASSERT_TRUE(log().Reopen().ok());
+  EXPECT_EQ(log().observer().snapshot, 32);
+  EXPECT_TRUE(log().observer().replayed.empty());
+  std::vector<int64_t> recalled;
+  for (int64_t i = 17; i <= 30; ++i) recalled.push_back(i);
+  EXPECT_EQ(log().observer().recalled, recalled);
+  // A stop to which nothing came leaves all as it is.
+  ASSERT_TRUE(log().Reopen().ok());
+  EXPECT_EQ(log().observer().recalled, recalled);
+  log().observer().history_start = At(30);
+  ASSERT_TRUE(log().Write(MakeBatch({})).ok());
+  ASSERT_TRUE(log().Reopen().ok());
+  EXPECT_EQ(log().observer().recalled, (std::vector<int64_t>{30, 32}));
+}
+
+TEST_P(LogTest, RecallsBatchesFromBeforeARollAfterAKill) {
+  log().Create();
+  for (int i = 0; i < 30; ++i) ASSERT_TRUE(log().Write(MakeBatch({.records = 1000})).ok());
+  ASSERT_TRUE(log().Do([&] { return log()->Roll(); }).ok());
+  ASSERT_TRUE(log().Write(MakeBatch({})).ok());
+  ASSERT_TRUE(log().machine().Run(log()->Sync()).ok());
+  ASSERT_TRUE(log().KillAndOpen().ok());
+  EXPECT_EQ(log().observer().snapshot, 30'000);
+  EXPECT_EQ(log().observer().replayed, std::vector<int64_t>{30'000});
+  ASSERT_EQ(log().observer().recalled.size(), 20u);
+  EXPECT_EQ(log().observer().recalled.front(), 10'000);
+  EXPECT_EQ(log().observer().recalled.back(), 29'000);
+}
+
 TEST_P(LogTest, TruncatesToABatchAndGoesOn) {
   log().config.segment_bytes_max = 4000;
   log().Create();

@@ -41,13 +41,13 @@ class PartitionTest : public testing::Test {
   PartitionTest() { world_.disk().Put("/data/.x", ""); }
   ~PartitionTest() override { Kill(); }
 
-  void Open(PartitionConfig config = {}, log::LogOptions options = {}) {
+  void Open(PartitionConfig config = {}, log::LogOptions options = {}, log::OpenOptions open = {}) {
     Kill();
     node_ = std::make_unique<sim::SimNode>(world_, world_.NewProcess("broker"));
     env_ = std::make_unique<log::LogEnvironment>(node_->io(), options, nullptr);
     auto opened = node_->Run(Partition::Open(
-        *env_, kDirectory, {.name = {"t", 0}, .topic_id = kTopicId, .leader_epoch = 7}, config, {},
-        nullptr));
+        *env_, kDirectory, {.name = {"t", 0}, .topic_id = kTopicId, .leader_epoch = 7}, config,
+        open, nullptr));
     ASSERT_TRUE(opened.ok()) << opened.status();
     partition_ = *std::move(opened);
   }
@@ -95,6 +95,8 @@ class PartitionTest : public testing::Test {
   }
   void ReleaseWrites() { world_.faults().Release(held_); }
   static log::LogOptions ThroughTheRing() { return {.write_path = log::WritePath::kRing}; }
+
+  static task::Task<absl::Status> Roll(Partition* partition) { co_return partition->log().Roll(); }
 
   std::string Read(int64_t from) {
     FetchResult fetched =
@@ -574,6 +576,30 @@ TEST_F(PartitionTest, ProducersAreRememberedAcrossAKill) {
   EXPECT_EQ(again.error, Error::kNone);
   EXPECT_EQ(again.base_offset, Offset(1));
   EXPECT_EQ(partition_->log_end(), Offset(3));
+}
+
+TEST_F(PartitionTest, EachOfFiveBatchesInFlightIsRememberedAcrossAStopAndAKill) {
+  Open();
+  std::vector<std::string> batches;
+  for (int i = 0; i < 6; ++i) {
+    batches.push_back(
+        MakeBatch({.records = 2, .producer_id = 9, .producer_epoch = 0, .base_sequence = i * 2}));
+    if (i == 4) ASSERT_TRUE(node_->Run(Roll(partition_.get())).ok());
+    ASSERT_EQ(Produce(batches.back()).base_offset, Offset(i * 2));
+  }
+  const auto expect_known = [&] {
+    for (int i = 1; i < 6; ++i) {
+      const ProduceResult again = Produce(batches[static_cast<size_t>(i)]);
+      EXPECT_EQ(again.error, Error::kNone) << i;
+      EXPECT_EQ(again.base_offset, Offset(i * 2));
+    }
+    EXPECT_EQ(partition_->log_end(), Offset(12));
+  };
+  ASSERT_TRUE(node_->Run(partition_->Close(/*remove=*/false)).ok());
+  Open({}, {}, {.clean = true, .recovery_point = Offset(12)});
+  expect_known();
+  Open();
+  expect_known();
 }
 
 TEST_F(PartitionTest, AnotherTopicsDirectoryIsNotOpened) {

@@ -4,6 +4,9 @@
 
 #include <limits>
 #include <memory>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "tests/engine/log/batch_maker.h"
 
@@ -77,6 +80,51 @@ TEST_F(ProducerStateTest, AnswersTheLastFiveBatchesAsDuplicates) {
   EXPECT_EQ(Check(9, 0, 0, 2).check, ProducerCheck::kOutOfOrder);
   // The same first sequence with another length is no duplicate.
   EXPECT_EQ(Check(9, 0, 14, 1).check, ProducerCheck::kOutOfOrder);
+}
+
+// What a snapshot leaves out is recalled from the batches before it.
+TEST_F(ProducerStateTest, RecallsTheBatchesThatASnapshotLeavesOut) {
+  std::vector<std::string> batches;
+  const auto append = [&](int64_t id, int16_t epoch, int32_t sequence) {
+    batches.push_back(Make(id, epoch, sequence, 2));
+    ASSERT_EQ(Append(id, epoch, sequence, 2), ProducerCheck::kNew);
+    Commit();
+  };
+  append(5, 0, 0);                                      // at 0
+  append(5, 1, 0);                                      // at 2
+  for (int32_t i = 0; i < 8; ++i) append(9, 0, i * 2);  // at 4 to 18
+  append(7, 0, 0);                                      // at 20
+  append(5, 1, 2);                                      // at 22
+  EXPECT_EQ(state_->HistoryStart(base::Offset(0)), base::Offset(2));
+  EXPECT_EQ(state_->HistoryStart(base::Offset(7)), base::Offset(7));
+  EXPECT_EQ(state_->HistoryStart(base::Offset(23)), base::Offset(23));
+  EXPECT_EQ(state_->HistoryStart(base::Offset(24)), std::nullopt);
+  const std::string end = state_->EncodeSnapshot();
+  const std::string middle = state_->EncodeSnapshot(base::Offset(17));
+  const auto header = [](const std::string& batch) {
+    return log::ParseBatch(base::AsBytes(batch)).batch;
+  };
+
+  Reset({});
+  ASSERT_TRUE(state_->DecodeSnapshot(base::AsBytes(end)).ok());
+  EXPECT_EQ(Check(9, 0, 12, 2).check, ProducerCheck::kOutOfOrder);
+  for (const std::string& batch : batches) state_->Recall(header(batch));
+  for (int32_t i = 3; i < 8; ++i) {
+    EXPECT_EQ(Check(9, 0, i * 2, 2).check, ProducerCheck::kDuplicate) << i;
+    EXPECT_EQ(Check(9, 0, i * 2, 2).base_offset.value(), 4 + i * 2);
+  }
+  EXPECT_EQ(Check(9, 0, 4, 2).check, ProducerCheck::kOutOfOrder);
+  EXPECT_EQ(Check(5, 1, 0, 2).base_offset.value(), 2);
+  EXPECT_EQ(Check(5, 1, 2, 2).base_offset.value(), 22);
+  EXPECT_EQ(Append(9, 0, 16, 2), ProducerCheck::kNew);
+
+  // One as of an earlier end has what ended there, and no producer that came later.
+  Reset({});
+  ASSERT_TRUE(state_->DecodeSnapshot(base::AsBytes(middle)).ok());
+  EXPECT_EQ(state_->producer_count(), 2u);
+  EXPECT_EQ(Check(9, 0, 10, 2).base_offset.value(), 14);
+  EXPECT_EQ(Check(9, 0, 12, 2).check, ProducerCheck::kNew);
+  EXPECT_EQ(Check(5, 1, 0, 2).check, ProducerCheck::kDuplicate);
 }
 
 TEST_F(ProducerStateTest, SequencesWrapAround) {
