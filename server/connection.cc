@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kSpansMax = 64;
 constexpr int64_t kGatherBytesMax = 256 << 10;
+constexpr base::Nanos kLingerTime = base::kNanosPerSecond;
 
 }  // namespace
 
@@ -53,7 +54,7 @@ void Connection::Drain() {
   if (draining_) return;
   draining_ = true;
   cancel_.Cancel();
-  if (queued_ == 0 && sending_.empty()) Abort();
+  changed_.NotifyAll();
 }
 
 void Connection::LogEnd(const absl::Status& why) {
@@ -68,11 +69,19 @@ task::Task<void> Connection::Run() {
       std::make_unique<FrameReader>(environment_.core, socket_, *session_,
                                     environment_.limits.frames, budget_, environment_.core_budget);
   task::Spawn("connection reader", ReadLoop());
-  co_await WriteLoop();
+  const absl::Status written = co_await WriteLoop();
+  if (written.ok() && draining_) co_await Linger();
   Abort();
   while (reading_ || running_ > 0) co_await changed_.Wait();
   reader_.reset();
   environment_.core.io().CloseInline(socket_);
+}
+
+task::Task<void> Connection::Linger() {
+  environment_.core.io().EndSending(socket_);
+  const base::Nanos end = environment_.core.now() + kLingerTime;
+  while (reading_ && !aborted_ && co_await changed_.WaitUntil(end)) {
+  }
 }
 
 task::Task<void> Connection::ReadLoop() {
@@ -90,16 +99,17 @@ task::Task<void> Connection::ReadLoop() {
       why = frame.status();
       break;
     }
-    if (frame->empty() || draining_) break;
+    if (frame->empty()) break;
+    if (draining_) continue;
     ++counters_.requests;
     // At once, so that what it makes is known before the next one is read.
     task::SpawnNow("request", RunExchange(NewExchange(*std::move(frame))));
     // The writer looks at the deadline of the first in line once its handler has set it.
     if (queued_ == 1) changed_.NotifyAll();
   }
-  LogEnd(why);
+  if (!draining_) LogEnd(why);
   if (absl::IsInvalidArgument(why)) {
-    Refuse(why);
+    if (!draining_) Refuse(why);
   } else if (!why.ok()) {
     Abort();
   }
@@ -191,10 +201,12 @@ task::Task<bool> Connection::WaitAnswered(Exchange* exchange) {
   co_return true;
 }
 
-task::Task<void> Connection::WriteLoop() {
+// Ok: all is answered and no more will be asked.
+task::Task<absl::Status> Connection::WriteLoop() {
+  absl::Status sent;
   while (!aborted_) {
     if (queue_.empty()) {
-      if (!reading_ || draining_) co_return;
+      if (!reading_ || draining_) co_return absl::OkStatus();
       co_await changed_.Wait();
       continue;
     }
@@ -212,7 +224,7 @@ task::Task<void> Connection::WriteLoop() {
       has_room_.NotifyAll();
       continue;
     }
-    const absl::Status sent = co_await SendReady();
+    sent = co_await SendReady();
     if (!sent.ok()) {
       LogEnd(sent);
       break;
@@ -224,6 +236,7 @@ task::Task<void> Connection::WriteLoop() {
     exchange->sent = true;
     Recycle(exchange);
   }
+  co_return sent;
 }
 
 task::Task<absl::Status> Connection::SendReady() {

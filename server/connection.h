@@ -95,7 +95,8 @@ class Connection : public task::ListNode {
   task::Task<void> Run();
   // Ends the connection: requests in flight are cancelled, nothing more is sent.
   void Abort();
-  // Reads no more requests; ends when those in flight are answered.
+  // Takes no more requests. Once those in flight are answered the peer is told of the end and has a
+  // second to close: closed at once, with bytes unread, the socket would take back what it sent.
   void Drain();
 
   // The reply is complete: it may leave, in its turn.
@@ -124,7 +125,8 @@ class Connection : public task::ListNode {
   };
 
   task::Task<void> ReadLoop();
-  task::Task<void> WriteLoop();
+  task::Task<absl::Status> WriteLoop();
+  task::Task<void> Linger();
   task::Task<void> RunExchange(Exchange* exchange);
   task::Task<bool> WaitAnswered(Exchange* exchange);
   task::Task<absl::Status> SendReady();

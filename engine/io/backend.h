@@ -122,6 +122,8 @@ class Backend {
   virtual void SetNoDelay(int fd) = 0;
   // Both directions: operations in flight on it complete.
   virtual void ShutdownSocket(int fd) = 0;
+  // The peer sees the end behind what was sent; it may still be received from.
+  virtual void EndSending(int fd) = 0;
   // The same, and throws away what is queued to send: the peer sees a reset.
   virtual void AbortSocket(int fd) { ShutdownSocket(fd); }
   virtual void CloseInline(int fd) = 0;  // sockets, pipes; no operations in flight

@@ -62,6 +62,7 @@ class UringBackend final : public Backend {
   absl::StatusOr<int> StreamSocket(bool v6) override;
   void SetNoDelay(int fd) override;
   void ShutdownSocket(int fd) override;
+  void EndSending(int fd) override;
   void AbortSocket(int fd) override;
   void CloseInline(int fd) override;
   int64_t SendfileNowait(int socket, int file, int64_t position, int64_t length) override;

@@ -104,6 +104,7 @@ absl::StatusOr<int> UringBackend::StreamSocket(bool v6) {
 void UringBackend::SetNoDelay(int fd) { SetOption(fd, IPPROTO_TCP, TCP_NODELAY); }
 
 void UringBackend::ShutdownSocket(int fd) { shutdown(fd, SHUT_RDWR); }
+void UringBackend::EndSending(int fd) { shutdown(fd, SHUT_WR); }
 
 void UringBackend::AbortSocket(int fd) {
   // Connecting to nowhere disconnects a TCP socket and empties its send queue (connect(2)).

@@ -606,6 +606,46 @@ TEST_F(ConnectionTest, AStopLetsAReplyThatIsBeingSentArrive) {
   ExpectNothingLeft();
 }
 
+// A socket closed with bytes unread, or that bytes come to, answers with a reset, which takes back
+// what has not arrived yet.
+TEST_F(ConnectionTest, AStopLetsTheLastReplyArriveThoughThePeerSendsOn) {
+  network_.send_buffer_bytes = network_.receive_buffer_bytes = 16 << 10;
+  Open();
+  ASSERT_TRUE(client_->Send(FrameOf("b30000")));
+  ASSERT_TRUE(WaitFor([&] { return toy_.handled.size() == 1; }));
+  bool stopped = false;
+  sim_->Start(0, [this, &stopped]() -> task::Task<void> {
+    co_await server_->StopServing(sim_->core(0).now() + 10 * kSecond);
+    stopped = true;
+  });
+  world_->RunFor(100 * base::kNanosPerMilli);
+  ASSERT_TRUE(client_->Send(FrameOf("e2")));
+  world_->RunFor(100 * base::kNanosPerMilli);
+  EXPECT_EQ(client_->ReceiveToEnd().size(), 30'004u);
+  EXPECT_EQ(toy_.handled.size(), 1u);
+  EXPECT_FALSE(stopped);
+  client_->Close();
+  ASSERT_TRUE(WaitFor([&] { return stopped; }));
+  ExpectNothingLeft();
+}
+
+// As many do that have nothing to ask just then.
+TEST_F(ConnectionTest, AStopWaitsASecondForAPeerThatDoesNotClose) {
+  Open();
+  ASSERT_TRUE(client_->Send(FrameOf("e1")));
+  EXPECT_EQ(client_->Receive(6), FrameOf("e1"));
+  const base::Nanos before = world_->now();
+  base::Nanos stopped_at = 0;
+  sim_->Start(0, [this, &stopped_at]() -> task::Task<void> {
+    co_await server_->StopServing(sim_->core(0).now() + 10 * kSecond);
+    stopped_at = sim_->core(0).now();
+  });
+  ASSERT_TRUE(WaitFor([&] { return stopped_at > 0; }));
+  EXPECT_GE(stopped_at - before, kSecond);
+  EXPECT_LT(stopped_at - before, 2 * kSecond);
+  ExpectNothingLeft();
+}
+
 TEST_F(ConnectionTest, AStopCutsWhoeverIsNotDoneByTheDeadline) {
   Open();
   ASSERT_TRUE(client_->Send(FrameOf("w1")));

@@ -263,6 +263,11 @@ void SimBackend::ShutdownSocket(int fd) {
   if (entry != nullptr && entry->channel != 0) world_.network().Shutdown(entry->channel);
 }
 
+void SimBackend::EndSending(int fd) {
+  const Channel channel = ChannelOf(fd, SimProcess::Fd::kStream);
+  if (channel != 0) world_.network().EndSending(channel);
+}
+
 void SimBackend::AbortSocket(int fd) {
   const Channel channel = ChannelOf(fd, SimProcess::Fd::kStream);
   if (channel != 0) world_.network().Abort(channel);

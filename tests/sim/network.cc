@@ -149,7 +149,7 @@ void SimNetwork::Close(Channel channel) {
   if (stream->in_bytes() > 0 && stream->peer != 0) {
     return ResetStream(channel, ECONNRESET);  // tcp_close: unread bytes mean an RST
   }
-  stream->shut = true;
+  stream->shut = stream->mute = true;
   StartDelivery(channel);
   EraseIfDone(channel);
 }
@@ -180,7 +180,7 @@ void SimNetwork::ResetStream(Channel channel, int error) {
     one->peer = 0;
     one->connected = false;
     one->fin_received = true;
-    one->shut = true;
+    one->shut = one->mute = true;
     one->out.clear();
     one->out_head = 0;
     one->acknowledged = one->sent;
@@ -220,7 +220,7 @@ int64_t SimNetwork::Send(Channel channel, const iovec* vectors, size_t count) {
   Stream* stream = Find(channel);
   if (stream == nullptr) return -ENOTSOCK;
   if (stream->error != 0) return -std::exchange(stream->error, 0);
-  if (stream->shut) return -EPIPE;
+  if (stream->mute) return -EPIPE;
   if (!stream->connected) return -EPIPE;
   int64_t room = stream->send_buffer - stream->out_bytes();
   if (room <= 0) return -EAGAIN;
@@ -239,7 +239,7 @@ int64_t SimNetwork::Send(Channel channel, const iovec* vectors, size_t count) {
 void SimNetwork::StartDelivery(Channel from) {
   Stream* stream = Find(from);
   if (stream == nullptr || stream->delivering || stream->peer == 0 || stream->stalled) return;
-  const bool fin_due = stream->shut && !stream->fin_sent;
+  const bool fin_due = stream->mute && !stream->fin_sent;
   if (stream->out_bytes() == 0 && !fin_due) return;
   const Stream* peer = Find(stream->peer);
   const bool full = peer != nullptr && !peer->closed && peer->in_bytes() >= peer->receive_buffer;
@@ -277,7 +277,7 @@ void SimNetwork::Deliver(Channel from) {
     Changed(to);
     return Changed(from);
   }
-  if (!stream->shut || stream->fin_sent) return;
+  if (!stream->mute || stream->fin_sent) return;
   stream->fin_sent = true;
   const Channel to = stream->peer;
   if (peer != nullptr) peer->fin_received = peer->ended = true;
@@ -299,10 +299,18 @@ int SimNetwork::Shutdown(Channel channel) {
   if (stream == nullptr) return -ENOTSOCK;
   if (stream->connecting) stream->error = ECONNRESET;
   stream->connecting = false;
-  stream->shut = true;
+  stream->shut = stream->mute = true;
   StartDelivery(channel);
   Changed(channel);
   return 0;
+}
+
+void SimNetwork::EndSending(Channel channel) {
+  Stream* stream = Find(channel);
+  if (stream == nullptr || !stream->connected) return;
+  stream->mute = true;
+  StartDelivery(channel);
+  Changed(channel);
 }
 
 void SimNetwork::Abort(Channel channel) {
@@ -315,8 +323,8 @@ void SimNetwork::Abort(Channel channel) {
   const int error = stream->error;
   ResetStream(channel, ECONNRESET);
   stream->error = open ? ECONNRESET : error;
-  stream->connecting = stream->shut = stream->fin_received = stream->fin_sent = false;
-  stream->ended = false;
+  stream->connecting = stream->shut = stream->mute = stream->ended = false;
+  stream->fin_received = stream->fin_sent = false;
   Changed(channel);
 }
 
@@ -338,12 +346,12 @@ uint32_t SimNetwork::Poll(Channel channel) const {
   uint32_t events = 0;
   if (stream->in_bytes() > 0 || stream->fin_received || stream->shut) events |= POLLIN;
   if (stream->fin_received || stream->shut) events |= POLLRDHUP;
-  if (stream->shut) events |= POLLHUP;
+  if (stream->shut || (stream->mute && stream->fin_received)) events |= POLLHUP;
   if (!stream->connected && !stream->connecting) events |= POLLHUP | POLLOUT;
   if (stream->error != 0) events |= POLLERR;
   // sk_stream_is_writeable: at least a third of the buffer is free.
   const bool room = stream->out_bytes() * 3 <= stream->send_buffer * 2;
-  if (stream->shut || (stream->connected && room)) events |= POLLOUT;
+  if (stream->mute || (stream->connected && room)) events |= POLLOUT;
   return events;
 }
 

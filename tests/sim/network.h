@@ -50,6 +50,7 @@ class SimNetwork {
   int64_t Receive(Channel channel, const iovec* vectors, size_t count);
   int64_t Send(Channel channel, const iovec* vectors, size_t count);
   int Shutdown(Channel channel);
+  void EndSending(Channel channel);
   void Abort(
       Channel channel);  // as connect(2) to AF_UNSPEC: nothing queued is sent, the peer gets an RST
   uint32_t Poll(Channel channel) const;  // POLLIN ... that hold now
@@ -103,6 +104,7 @@ class SimNetwork {
     bool connected = false;
     bool closed = false;  // by its program; it stays until its bytes are delivered
     bool shut = false;    // ShutdownSocket
+    bool mute = false;    // that, or EndSending
     bool fin_sent = false;
     bool fin_received = false;  // or the connection was reset
     bool ended = false;         // by a FIN: readers see the end, then and for ever (SOCK_DONE)

@@ -146,6 +146,11 @@ std::string Step(Side& side, uint64_t what, int end, size_t bytes) {
     side.Close(end);
     return name + "close";
   }
+  if (what == 13) {
+    side.io().EndSending(fd);
+    side.Settle();
+    return name + "end sending";
+  }
   side.io().AbortSocket(fd);
   side.Settle();
   return name + "abort";
@@ -160,7 +165,7 @@ TEST(SocketModelTest, BehavesAsTheKernel) {
     simulated.Connect();
     std::string log;
     for (int step = 0; step < 40; ++step) {
-      const uint64_t what = rng.Below(rng.Chance(0.3) ? 14 : 11);
+      const uint64_t what = rng.Below(rng.Chance(0.3) ? 15 : 11);
       const int end = static_cast<int>(rng.Below(2));
       const size_t bytes = 1 + rng.Below(50);
       const std::string expected = Step(real, what, end, bytes);

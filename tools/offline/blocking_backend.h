@@ -47,6 +47,7 @@ class BlockingBackend : public io::Backend {
   absl::StatusOr<int> StreamSocket(bool) override;
   void SetNoDelay(int) override {}
   void ShutdownSocket(int) override {}
+  void EndSending(int) override {}
   void CloseInline(int fd) override;
   int64_t SendfileNowait(int, int, int64_t, int64_t) override;
   int64_t SendNowait(int, const iovec*, int, bool) override;
