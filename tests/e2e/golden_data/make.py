@@ -69,6 +69,7 @@ def trim(broker):
             found = golden.batches(broker, topic, 0)
             _, last, _ = found[len(found) // 3]
             assert peer.call(kafka_wire.delete_records(topic, 0, last + 1))[-2:] == b"\0\0"
+            assert peer.produce(topic, 0, [b"an entry that tells the start"])[0] == 0
 
 
 def cut(data, sizes):
