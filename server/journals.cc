@@ -62,6 +62,7 @@ task::Task<absl::Status> OpenJournals(BrokerGroup& brokers, JournalSettings sett
   options.cores = cores;
   options.accept_journal_loss = settings.accept_loss;
   options.progress = progress;
+  options.file_system = file_system;
   options.core_of = [&image, cores](const log::JournalKey& key) {
     return CoreOf(*image, key, cores);
   };

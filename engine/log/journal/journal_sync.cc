@@ -294,18 +294,18 @@ bool JournalSync::CanSyncAtOnce(size_t partitions) const {
 }
 
 task::Task<absl::Status> JournalSync::SyncFileSystem() {
-  absl::Status status = co_await group_->Sync();
-  if (status.ok() && !kMutantNoFlushAfterSyncfs) status = co_await FlushDevice();
-  co_return status;
+  co_return co_await SyncAndFlush(io_, *group_, options_.sync_path);
 }
 
 // XFS, its log clean, leaves data in the device's cache after syncfs; a sync of any file flushes
 // it.
-task::Task<absl::Status> JournalSync::FlushDevice() {
-  RT_CO_ASSIGN_OR_RETURN(const int fd,
-                         co_await io::OpenFile(io_, options_.sync_path, O_RDWR | O_CREAT, 0644));
-  const absl::Status status = co_await io::SyncFile(io_, fd, options_.sync_path);
-  co_await io::CloseFile(io_, fd);
+task::Task<absl::Status> SyncAndFlush(io::Backend& io, FileSystemSync& file_system,
+                                      std::string path) {
+  absl::Status status = co_await file_system.Sync();
+  if (!status.ok() || kMutantNoFlushAfterSyncfs) co_return status;
+  RT_CO_ASSIGN_OR_RETURN(const int fd, co_await io::OpenFile(io, path, O_RDWR | O_CREAT, 0644));
+  status = co_await io::SyncFile(io, fd, path);
+  co_await io::CloseFile(io, fd);
   co_return status;
 }
 

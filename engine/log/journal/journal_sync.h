@@ -36,6 +36,11 @@ class FileSystemSync {
   virtual task::Task<absl::Status> Sync() = 0;
 };
 
+// All that was written to the file system is on the device when this ends. `path`: any file; made
+// if missing.
+task::Task<absl::Status> SyncAndFlush(io::Backend& io, FileSystemSync& file_system,
+                                      std::string path);
+
 struct JournalReclaimOptions {
   std::string sync_path;  // the file `sync` of journal/; made if missing
   base::Nanos sync_age_ns = 10 * base::kNanosPerSecond;
@@ -110,7 +115,6 @@ class JournalSync {
   task::Task<void> SyncWorker(Batch* batch);
   task::Task<bool> SyncOne(JournalPartition* partition);
   task::Task<bool> SyncGroup(std::vector<JournalPartition*> due);
-  task::Task<absl::Status> FlushDevice();
   bool Publish(JournalPartition* partition, const JournalPartition::Mark& mark);
   Checkpoint Build(uint32_t tail) const;
   base::Nanos CheckpointDue() const;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/logging.h"
 #include "engine/base/result.h"
 #include "engine/log/journal/journal_manifest.h"
 #include "engine/log/journal/recovery_run.h"
@@ -49,18 +50,53 @@ task::Task<absl::StatusOr<RecoveryResult>> RecoveryRun::RunWithoutJournals() {
 
 task::Task<absl::StatusOr<RecoveryResult>> RecoveryRun::RecoverAll() {
   const std::map<JournalKey, std::vector<OldJournal*>> owners = Owners();
-  std::vector<std::pair<JournalKey, std::vector<OldJournal*>>> work(owners.begin(), owners.end());
+  const Owned work(owners.begin(), owners.end());
   for (const auto& [key, journals] : work) outcomes_[key];
   if (options_.progress != nullptr) options_.progress->partitions_total = work.size();
-  co_await ForEachOnCores(work.size(), [&](io::Backend& io, size_t i) {
-    return Recover(io, work[i].first, work[i].second, &outcomes_[work[i].first]);
-  });
-  for (const auto& [key, outcome] : outcomes_) {
-    if (!outcome.status.ok()) co_return outcome.status;
+  syncs_each_ = !CanSyncAtOnce();
+  RT_CO_RETURN_IF_ERROR(co_await RecoverEach(work));
+  if (!syncs_each_ && !(co_await SyncAtOnce()).ok()) {
+    // Whose fault it was is told by a sync of each. All is done once more before that, as after a
+    // crash: what was lost is dirty again, so that its sync cannot pass for a good one.
+    syncs_each_ = true;
+    Owned again;
+    for (const auto& each : work) {
+      Outcome& outcome = outcomes_[each.first];
+      if (outcome.gone) continue;  // with its directory
+      outcome = Outcome();
+      again.push_back(each);
+    }
+    RT_CO_RETURN_IF_ERROR(co_await RecoverEach(again));
   }
   RT_CO_RETURN_IF_ERROR(co_await Switch());
   Tell();
   co_return std::move(result_);
+}
+
+task::Task<absl::Status> RecoveryRun::RecoverEach(const Owned& work) {
+  if (options_.progress != nullptr) options_.progress->partitions_done = 0;
+  co_await ForEachOnCores(work.size(), [&](io::Backend& io, size_t i) {
+    return Recover(io, work[i].first, work[i].second, &outcomes_.find(work[i].first)->second);
+  });
+  for (const auto& [key, outcome] : outcomes_) {
+    if (!outcome.status.ok()) co_return outcome.status;
+  }
+  co_return absl::OkStatus();
+}
+
+// Asked before anything is written: what is dirty then is other programs'.
+bool RecoveryRun::CanSyncAtOnce() const {
+  size_t changed = 0;
+  for (const auto& journal : journals_) changed += journal->entries.size();
+  return options_.file_system != nullptr && changed >= options_.sync.group_partitions_min &&
+         options_.file_system->available(options_.sync.group_bytes_max);
+}
+
+task::Task<absl::Status> RecoveryRun::SyncAtOnce() {
+  const absl::Status synced =
+      co_await SyncAndFlush(io_, *options_.file_system, JournalSyncPath(options_.data_dir));
+  if (!synced.ok()) RT_LOG(kError, "recovery: {}; files are synced one by one", synced.message());
+  co_return synced;
 }
 
 // Every `step`-th from `first` on, on today's core that these fall to.

@@ -23,6 +23,7 @@
 #include "engine/log/journal/journal.h"
 #include "engine/log/journal/journal_format.h"
 #include "engine/log/journal/journal_partition.h"
+#include "engine/log/journal/journal_sync.h"
 #include "engine/task/task.h"
 
 namespace ringtail::log {
@@ -83,6 +84,9 @@ struct RecoveryOptions {
       run_on;
   int64_t read_bytes = 4 << 20;  // of a journal file at once
   RecoveryProgress* progress = nullptr;
+  // Syncs what many partitions have changed; nullptr: each file is synced on its own.
+  FileSystemSync* file_system = nullptr;
+  JournalReclaimOptions sync;  // when it is asked
 };
 
 // What CoreJournal::Open of one of today's cores goes on with.

@@ -17,7 +17,9 @@
 namespace ringtail::log {
 namespace {
 
-constexpr size_t kDirectoriesAtOnce = 32;
+task::Task<void> ReadOwner(io::Backend& io, std::string path, absl::StatusOr<base::Uuid>* owner) {
+  *owner = co_await ReadPartitionMetadata(io, std::move(path));
+}
 
 }  // namespace
 
@@ -39,20 +41,13 @@ task::Task<absl::Status> RecoveryRun::FindDirectories() {
     PartitionDirectory parsed;
     if (ParsePartitionDirectory(entry.name, &parsed)) names.push_back(entry.name);
   }
-  task::Latch latch;
-  for (size_t i = 0; i < kDirectoriesAtOnce && i < names.size(); ++i) {
-    latch.Add();
-    task::Spawn("find partitions", CheckOwners(&names, i, &latch));
-  }
-  co_await latch.Wait();
-  co_return absl::OkStatus();
-}
-
-task::Task<void> RecoveryRun::CheckOwners(const std::vector<std::string>* names, size_t first,
-                                          task::Latch* latch) {
-  for (size_t i = first; i < names->size(); i += kDirectoriesAtOnce) {
-    const std::string path = absl::StrCat(options_.data_dir, "/", (*names)[i]);
-    const auto owner = co_await ReadPartitionMetadata(io_, path);
+  std::vector<absl::StatusOr<base::Uuid>> owners(names.size());
+  co_await ForEachOnCores(names.size(), [&](io::Backend& io, size_t i) {
+    return ReadOwner(io, absl::StrCat(options_.data_dir, "/", names[i]), &owners[i]);
+  });
+  for (size_t i = 0; i < names.size(); ++i) {
+    const std::string path = absl::StrCat(options_.data_dir, "/", names[i]);
+    const absl::StatusOr<base::Uuid>& owner = owners[i];
     if (absl::IsNotFound(owner.status())) continue;
     if (!owner.ok()) {
       // Its partition is closed for now, as if the directory were gone. The next start looks again.
@@ -62,10 +57,10 @@ task::Task<void> RecoveryRun::CheckOwners(const std::vector<std::string>* names,
       continue;
     }
     PartitionDirectory parsed;
-    ParsePartitionDirectory((*names)[i], &parsed);
+    ParsePartitionDirectory(names[i], &parsed);
     directories_[{*owner, static_cast<uint32_t>(parsed.partition)}].push_back(path);
   }
-  latch->Done();
+  co_return absl::OkStatus();
 }
 
 task::Task<absl::Status> RecoveryRun::LoadJournals() {

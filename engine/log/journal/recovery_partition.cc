@@ -465,6 +465,7 @@ task::Task<absl::Status> RecoveryRun::Apply(io::Backend& io, const OldJournal& j
       names = true;
     }
   }
+  if (!syncs_each_) co_return absl::OkStatus();  // before the MANIFEST is replaced, all are
   for (const uint64_t base : touched) RT_CO_RETURN_IF_ERROR(co_await files->Sync(base));
   if (names) RT_CO_RETURN_IF_ERROR(co_await files->SyncNames());
   co_return absl::OkStatus();

@@ -48,12 +48,15 @@ class RecoveryRun {
     absl::Status status;  // not ok: the start is refused
   };
 
+  using Owned = std::vector<std::pair<JournalKey, std::vector<OldJournal*>>>;
+
   // recovery.cc
   task::Task<absl::StatusOr<RecoveryResult>> RecoverAll();
+  task::Task<absl::Status> RecoverEach(const Owned& work);
+  bool CanSyncAtOnce() const;
+  task::Task<absl::Status> SyncAtOnce();
   // recovery_load.cc
   task::Task<absl::Status> FindDirectories();
-  task::Task<void> CheckOwners(const std::vector<std::string>* names, size_t first,
-                               task::Latch* latch);
   task::Task<absl::Status> LoadJournals();
   task::Task<void> LoadJournal(io::Backend& io, OldJournal* journal);
   task::Task<absl::Status> LoadCheckpoint(io::Backend& io, OldJournal* journal);
@@ -100,6 +103,7 @@ class RecoveryRun {
   RecoveryOptions& options_;
   Manifest manifest_;
   bool clean_ = false;
+  bool syncs_each_ = true;  // else all that was changed is synced at once, when all is done
   bool all_lost_ = false;
   std::map<JournalKey, std::vector<std::string>> directories_;
   std::string unreadable_;  // directories of which it is not known whose they are

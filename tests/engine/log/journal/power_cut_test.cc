@@ -24,8 +24,9 @@ TEST(PowerCutTest, AtEveryOperationNothingAcknowledgedIsLost) {
       life.RunUntil(cut, options, seed, kOperations, &paused);
       if (testing::Test::HasFailure()) return;
       life.PowerCut(PolicyOf(cut * 7 + seed));
-      life.RunUntil(std::nullopt, {.cores = 1 + static_cast<uint32_t>(cut % 3)}, seed + 1000, 10,
-                    &paused);
+      life.RunUntil(std::nullopt,
+                    {.cores = 1 + static_cast<uint32_t>(cut % 3), .syncs_at_once = cut % 2 == 0},
+                    seed + 1000, 10, &paused);
       if (testing::Test::HasFailure()) return;
       life.Kill();
       if (cut % 5 != 0) continue;
@@ -65,7 +66,7 @@ TEST(PowerCutTest, RecoveryCutOffAnywhereTwiceStillFindsAll) {
         bool paused = false;
         life.RunUntil(cut, {}, seed, kOperations, &paused);
         life.PowerCut(PolicyOf(cut + first));
-        life.RunUntil(first, {.cores = 3}, seed, 0, &paused);
+        life.RunUntil(first, {.cores = 3, .syncs_at_once = first % 2 == 0}, seed, 0, &paused);
         if (testing::Test::HasFailure()) return;
         if (!paused) {
           life.Kill();
@@ -83,6 +84,30 @@ TEST(PowerCutTest, RecoveryCutOffAnywhereTwiceStillFindsAll) {
   });
 }
 
+// What recovery wrote again is on the device when the new run begins: by one sync for all, or,
+// where that fails, by one of each file.
+TEST(PowerCutTest, WhatWasWrittenAgainIsSyncedBeforeTheNewRunBegins) {
+  int syncs = 0;
+  for (const bool fails : {false, true}) {
+    sim::ForSeeds(6, [&](uint64_t seed) {
+      Life life(seed);
+      bool paused = false;
+      life.RunUntil(150, {}, seed, kOperations, &paused);
+      if (testing::Test::HasFailure()) return;
+      life.Kill();
+      life.RunUntil(std::nullopt, {.syncs_at_once = true, .sync_at_once_fails = fails}, seed, 0,
+                    &paused);
+      if (testing::Test::HasFailure()) return;
+      syncs += life.stack().syncs_of_all();
+      life.PowerCut({sim::PowerCutPolicy::kNone, sim::kSectorBytes});
+      life.RunUntil(std::nullopt, {}, seed + 1, 5, &paused);
+      if (testing::Test::HasFailure()) return;
+      life.Kill();
+    });
+  }
+  EXPECT_GT(syncs, 0);
+}
+
 TEST(PowerCutTest, ManyLivesOnAnyNumberOfCores) {
   sim::ForSeeds(20, [](uint64_t seed) {
     Life life(seed);
@@ -96,7 +121,8 @@ TEST(PowerCutTest, ManyLivesOnAnyNumberOfCores) {
       life.RunUntil(cut,
                     {.cores = cores,
                      .depth = 1 + rng.Below(4),
-                     .appends_most = static_cast<int>(round % 2 == 0 ? 3 : 40)},
+                     .appends_most = static_cast<int>(round % 2 == 0 ? 3 : 40),
+                     .syncs_at_once = (seed + static_cast<uint64_t>(round)) % 2 == 0},
                     seed * 100 + round, 40, &paused);
       if (testing::Test::HasFailure()) return;
       const uint64_t how = rng.Below(3);

@@ -34,6 +34,23 @@ struct StackOptions {
   bool journal_only = false;
   bool damaged = false;  // a partition that cannot be opened does not end the start
   bool accept_journal_loss = false;
+  // Recovery may sync all at once: what syncfs does, in no time, or its failure.
+  bool syncs_at_once = false;
+  bool sync_at_once_fails = false;
+};
+
+struct SyncOfAll : FileSystemSync {
+  explicit SyncOfAll(SimMachine& syncs) : machine(syncs) {}
+  bool available(int64_t) const override { return true; }
+  task::Task<absl::Status> Sync() override {
+    ++calls;
+    if (fails) co_return absl::DataLossError("injected");
+    machine.world().disk().SyncEverything();
+    co_return absl::OkStatus();
+  }
+  SimMachine& machine;
+  bool fails = false;
+  int calls = 0;
 };
 
 // What is known of one partition, over all runs.
@@ -102,6 +119,7 @@ class Stack {
   const RecoveryResult& recovered() const { return recovered_; }
   const std::map<size_t, absl::Status>& refused() const { return refused_; }
   size_t cores() const { return cores_.size(); }
+  int syncs_of_all() const { return sync_of_all_.calls; }
   const StackOptions& options() const { return options_; }
 
   // Recovery, journals, logs. Ok: all that the catalog has is open.
@@ -111,6 +129,9 @@ class Stack {
     options.cores = options_.cores;
     options.accept_journal_loss = options_.accept_journal_loss;
     options.core_of = [this](const JournalKey& key) { return CoreOf(key); };
+    sync_of_all_.fails = options_.sync_at_once_fails;
+    if (options_.syncs_at_once) options.file_system = &sync_of_all_;
+    options.sync.group_partitions_min = 2;
     auto recovered = co_await RecoverJournals(machine_.io(), options);
     if (!recovered.ok()) co_return recovered.status();
     recovered_ = *std::move(recovered);
@@ -303,6 +324,7 @@ class Stack {
   SimMachine& machine_;
   std::vector<Known>& known_;
   StackOptions options_;
+  SyncOfAll sync_of_all_{machine_};
   RecoveryResult recovered_;
   std::map<size_t, absl::Status> refused_;
   std::vector<std::unique_ptr<Core>> cores_;
