@@ -260,7 +260,9 @@ class Broker {
   task::Task<std::vector<PartitionSize>> LocalSizes();
   // What recovery, or without journals the last run's checkpoints, say of a partition.
   log::OpenOptions OpenOptionsOf(const TopicImage& topic, int32_t index) const;
-  task::Task<void> OpenPartition(const TopicImage* topic, int32_t index, task::Latch* latch);
+  task::Task<void> OpenPartition(const TopicImage* topic, int32_t index, task::Latch* opening,
+                                 task::Latch* latch);
+  task::Task<void> MakeDirectories(std::vector<std::pair<const TopicImage*, int32_t>>* added);
   void Reconfigure(const TopicImage& topic);
   task::Task<std::string> OfflineReasonAnywhere(base::Uuid topic_id, int32_t first);
   task::Task<void> RemoveTopic(const TopicImage* topic);
@@ -290,5 +292,9 @@ class Broker {
   int64_t producer_ids_end_ = 0;
   task::AsyncMutex producer_ids_mutex_;
 };
+
+// On all cores at the same time; called on any.
+task::Task<void> ApplyImageOnAll(BrokerGroup& group, ImagePtr image);
+task::Task<bool> CloseAllOnAll(BrokerGroup& group);
 
 }  // namespace ringtail::server

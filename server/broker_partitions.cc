@@ -46,7 +46,10 @@ log::OpenOptions Broker::OpenOptionsOf(const TopicImage& topic, int32_t index) c
           .log_start = offset(group_.log_starts)};
 }
 
-task::Task<void> Broker::OpenPartition(const TopicImage* topic, int32_t index, task::Latch* latch) {
+// `opening` ends when its files are open, or cannot be: what it waits for then, all may wait for
+// together.
+task::Task<void> Broker::OpenPartition(const TopicImage* topic, int32_t index, task::Latch* opening,
+                                       task::Latch* latch) {
   const partition::PartitionId id{topic->id, index};
   partition::PartitionIdentity identity{
       .name = {topic->name, index},
@@ -58,7 +61,10 @@ task::Task<void> Broker::OpenPartition(const TopicImage* topic, int32_t index, t
       log_environment_, absl::StrCat(group_.data_directory, "/", name), std::move(identity),
       ToPartitionConfig(topic->config, group_.durability, &producers_),
       OpenOptionsOf(*topic, index), &info);
-  if (opened.ok()) {
+  opening->Done();
+  absl::Status status = opened.status();
+  if (status.ok()) status = co_await (*opened)->Begin();
+  if (status.ok()) {
     if (info.segments_removed > 0 || (info.bytes_cut > 0 && !info.cut_reason.empty())) {
       RT_LOG(kWarn, "{}: ends at offset {}: cut {} bytes and removed {} segments behind it: {}",
              name, (*opened)->log_end().value(), info.bytes_cut, info.segments_removed,
@@ -67,8 +73,8 @@ task::Task<void> Broker::OpenPartition(const TopicImage* topic, int32_t index, t
     partitions_.Insert(id, *std::move(opened));
   } else {
     RT_LOG(kError, "{}: not served: {}; see `ringtail log dump` for its files", name,
-           opened.status().message());
-    offline_.emplace(id, std::string(opened.status().message()));
+           status.message());
+    offline_.emplace(id, std::string(status.message()));
   }
   latch->Done();
 }
@@ -123,19 +129,54 @@ task::Task<void> Broker::ApplyImage(ImagePtr image) {
       if (image->FindById(topic.id) == nullptr) co_await RemoveTopic(&topic);
     }
   }
-  task::Latch latch;
-  size_t started = 0;
+  std::vector<std::pair<const TopicImage*, int32_t>> added;
   for (const TopicImage& topic : image->topics()) {
     const TopicImage* known = before == nullptr ? nullptr : before->FindById(topic.id);
     const size_t open = known == nullptr ? 0 : known->partitions.size();
     for (size_t index = open; index < topic.partitions.size(); ++index) {
-      if (CoreOf(topic.partitions[index]) != core_.id() || closed_) continue;
-      latch.Add();
-      task::Spawn("open partition", OpenPartition(&topic, static_cast<int32_t>(index), &latch));
-      if (++started % kPartitionsAtOnce == 0) co_await latch.Wait();
+      if (CoreOf(topic.partitions[index]) != core_.id()) continue;
+      added.emplace_back(&topic, static_cast<int32_t>(index));
     }
   }
+  if (before != nullptr) co_await MakeDirectories(&added);
+  task::Latch opening;
+  task::Latch latch;
+  size_t started = 0;
+  for (const auto& [topic, index] : added) {
+    if (closed_) break;
+    opening.Add();
+    latch.Add();
+    task::Spawn("open partition", OpenPartition(topic, index, &opening, &latch));
+    if (++started % kPartitionsAtOnce == 0) co_await opening.Wait();
+  }
   co_await latch.Wait();
+}
+
+// Of many new partitions at once; one by one, each would be synced three times. Partitions that may
+// not be opened, as theirs may go with the power, are taken out of `added`.
+task::Task<void> Broker::MakeDirectories(
+    std::vector<std::pair<const TopicImage*, int32_t>>* added) {
+  if (journal_ == nullptr || !journal_->sync().CanSyncAtOnce(added->size())) co_return;
+  std::vector<log::NewDirectory> directories;
+  std::vector<std::pair<const TopicImage*, int32_t>> unmade;
+  for (const auto& [topic, index] : *added) {
+    std::string path = absl::StrCat(group_.data_directory, "/", topic->name, "-", index);
+    if (core_.io().StatPath(path).ok()) continue;  // opening it says whose it is
+    directories.push_back({std::move(path), topic->id});
+    unmade.emplace_back(topic, index);
+  }
+  const absl::Status made = co_await log::MakePartitionDirectories(
+      core_.io(), std::move(directories), [this] { return journal_->sync().SyncFileSystem(); });
+  if (made.ok()) co_return;
+  RT_LOG(kWarn, "new partitions: {}; they are made one by one", made.message());
+  for (const auto& each : unmade) {
+    const auto& [topic, index] = each;
+    const absl::Status removed = co_await RemoveUnopened(topic, static_cast<size_t>(index));
+    if (removed.ok()) continue;
+    RT_LOG(kError, "{}-{}: not served: {}", topic->name, index, removed.message());
+    offline_.emplace(partition::PartitionId{topic->id, index}, std::string(removed.message()));
+    std::erase(*added, each);
+  }
 }
 
 // What is not open takes the configs of the image when it is.
@@ -236,6 +277,45 @@ task::Task<bool> Broker::CloseAll() {
   }
   for (partition::Partition* partition : closing.unsynced) partition->log().AllIsSynced();
   co_return closing.ok;
+}
+
+// --- On all cores at the same time, from one of them.
+
+namespace {
+
+task::Task<void> ApplyImageOn(Broker* broker, ImagePtr image, task::Latch* latch) {
+  co_await core::CallOn(broker->core().id(),
+                        [broker, &image] { return broker->ApplyImage(image); });
+  latch->Done();
+}
+
+task::Task<void> CloseAllOn(Broker* broker, bool* clean, task::Latch* latch) {
+  const bool closed =
+      co_await core::CallOn(broker->core().id(), [broker] { return broker->CloseAll(); });
+  *clean &= closed;
+  latch->Done();
+}
+
+}  // namespace
+
+task::Task<void> ApplyImageOnAll(BrokerGroup& group, ImagePtr image) {
+  task::Latch latch;
+  for (Broker* broker : group.brokers) {
+    latch.Add();
+    task::Spawn("apply image", ApplyImageOn(broker, image, &latch));
+  }
+  co_await latch.Wait();
+}
+
+task::Task<bool> CloseAllOnAll(BrokerGroup& group) {
+  bool clean = true;
+  task::Latch latch;
+  for (Broker* broker : group.brokers) {
+    latch.Add();
+    task::Spawn("close partitions", CloseAllOn(broker, &clean, &latch));
+  }
+  co_await latch.Wait();
+  co_return clean;
 }
 
 }  // namespace ringtail::server

@@ -53,10 +53,7 @@ task::Task<void> Process::PublishImage(ImagePtr image) {
     const absl::Status written = co_await WriteCheckpoints();
     if (!written.ok()) RT_LOG(kWarn, "checkpoints: {}", written.message());
   }
-  for (Broker* broker : brokers_.brokers) {
-    co_await core::CallOn(broker->core().id(),
-                          [broker, &image] { return broker->ApplyImage(image); });
-  }
+  co_await ApplyImageOnAll(brokers_, std::move(image));
 }
 
 task::Task<absl::Status> Process::OpenCatalog() {
@@ -203,10 +200,7 @@ task::Task<absl::Status> Process::StopTask() {
     task::Spawn("stop serving", StopServing(thread->server.get(), deadline, &latch));
   }
   co_await latch.Wait();
-  bool clean = true;
-  for (Broker* broker : brokers_.brokers) {
-    clean &= co_await core::CallOn(broker->core().id(), [broker] { return broker->CloseAll(); });
-  }
+  const bool clean = co_await CloseAllOnAll(brokers_);
   if (!clean) co_return absl::UnavailableError("not all partitions were closed cleanly");
   RT_CO_RETURN_IF_ERROR(co_await CloseJournals(brokers_));
   RT_CO_RETURN_IF_ERROR(co_await WriteCheckpoints());

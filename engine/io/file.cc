@@ -72,23 +72,6 @@ task::Task<absl::Status> RunRangeOp(Backend& backend, OpCode code, int fd, int64
   co_return result < 0 ? ErrnoStatus(-result, what, path) : absl::OkStatus();
 }
 
-task::Task<absl::Status> WriteNewFile(Backend& backend, std::string path, std::string content) {
-  RT_CO_ASSIGN_OR_RETURN(const int fd,
-                         co_await OpenFile(backend, path, O_WRONLY | O_CREAT | O_TRUNC, 0644));
-  iovec vector = {content.data(), content.size()};
-  const int64_t written = co_await WriteFully(backend, fd, &vector, 1, 0, 0);
-  absl::Status status;
-  if (written < 0) {
-    status = ErrnoStatus(static_cast<int>(-written), "write", path);
-  } else if (static_cast<size_t>(written) != content.size()) {
-    status = ErrnoStatus(ENOSPC, "write", path);
-  } else {
-    status = co_await SyncFile(backend, fd, path);
-  }
-  co_await CloseFile(backend, fd);
-  co_return status;
-}
-
 }  // namespace
 
 absl::Status ErrnoStatus(int error, absl::string_view what, absl::string_view path) {
@@ -248,9 +231,28 @@ task::Task<absl::StatusOr<std::string>> ReadWholeFile(Backend& backend, std::str
   co_return content;
 }
 
+task::Task<absl::Status> WriteNewFile(Backend& backend, std::string path, std::string content,
+                                      bool sync) {
+  RT_CO_ASSIGN_OR_RETURN(const int fd,
+                         co_await OpenFile(backend, path, O_WRONLY | O_CREAT | O_TRUNC, 0644));
+  iovec vector = {content.data(), content.size()};
+  const int64_t written = co_await WriteFully(backend, fd, &vector, 1, 0, 0);
+  absl::Status status;
+  if (written < 0) {
+    status = ErrnoStatus(static_cast<int>(-written), "write", path);
+  } else if (static_cast<size_t>(written) != content.size()) {
+    status = ErrnoStatus(ENOSPC, "write", path);
+  } else if (sync) {
+    status = co_await SyncFile(backend, fd, path);
+  }
+  co_await CloseFile(backend, fd);
+  co_return status;
+}
+
 task::Task<absl::Status> ReplaceFile(Backend& backend, std::string path, std::string content) {
   const std::string temporary = absl::StrCat(path, ".tmp");
-  absl::Status status = co_await WriteNewFile(backend, temporary, std::move(content));
+  absl::Status status =
+      co_await WriteNewFile(backend, temporary, std::move(content), /*sync=*/true);
   if (status.ok()) status = co_await Rename(backend, temporary, path);
   if (!status.ok()) {
     const absl::Status ignored = co_await Unlink(backend, temporary);

@@ -50,6 +50,9 @@ task::Task<absl::Status> RemoveDirectoryWithFiles(Backend& backend, std::string 
 // Reads a whole small file (at most `bytes_max`, else OutOfRange).
 task::Task<absl::StatusOr<std::string>> ReadWholeFile(Backend& backend, std::string path,
                                                       int64_t bytes_max);
+// Makes the file anew; what it holds is on the device with `sync`, its name is not.
+task::Task<absl::Status> WriteNewFile(Backend& backend, std::string path, std::string content,
+                                      bool sync);
 // Writes `path`.tmp, fsync, rename, fsync of the directory: the file is old or new, whole.
 task::Task<absl::Status> ReplaceFile(Backend& backend, std::string path, std::string content);
 

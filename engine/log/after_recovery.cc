@@ -26,7 +26,7 @@ OpenOptions OpenRecovered(const RecoveryResult& recovered, const JournalKey& key
   const bool damaged = partition.verdict != PartitionVerdict::kWhole;
   // What nothing is known of is scanned from its start.
   if (!partition.proven && !partition.page_cache && !damaged) {
-    return {.log_start = offset(partition.log_start)};
+    return {.log_start = offset(partition.log_start), .checked_directory = partition.directory};
   }
   return {.clean = recovered.origin == RecoveryResult::Origin::kClean && partition.proven,
           .recovered = RecoveredLog{.proven = partition.proven,
@@ -35,7 +35,8 @@ OpenOptions OpenRecovered(const RecoveryResult& recovered, const JournalKey& key
                                     .log_start = offset(partition.log_start),
                                     .page_cache = partition.page_cache,
                                     .write_again = partition.write_again,
-                                    .closed_reason = damaged ? partition.reason : ""}};
+                                    .closed_reason = damaged ? partition.reason : ""},
+          .checked_directory = partition.directory};
 }
 
 }  // namespace ringtail::log

@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <limits>
 #include <optional>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -11,6 +13,8 @@
 #include "absl/strings/strip.h"
 #include "engine/base/result.h"
 #include "engine/io/file.h"
+#include "engine/task/scheduler.h"
+#include "engine/task/sync.h"
 
 namespace ringtail::log {
 namespace {
@@ -154,6 +158,62 @@ task::Task<absl::StatusOr<base::Uuid>> ReadPartitionMetadata(io::Backend& io,
   RT_CO_ASSIGN_OR_RETURN(const std::string text,
                          co_await ReadFile(io, directory, kPartitionMetadataFile));
   co_return DecodePartitionMetadata(text);
+}
+
+namespace {
+
+constexpr size_t kDirectoriesAtOnce = 32;
+
+task::Task<absl::Status> MakeUnnamed(io::Backend& io, const NewDirectory& directory) {
+  RT_CO_RETURN_IF_ERROR(co_await io::MakeDirectory(io, directory.path));
+  co_return co_await io::WriteNewFile(
+      io, absl::StrCat(directory.path, "/", kPartitionMetadataFile, ".tmp"),
+      EncodePartitionMetadata(directory.topic_id), /*sync=*/false);
+}
+
+task::Task<absl::Status> Name(io::Backend& io, const NewDirectory& directory) {
+  const std::string path = absl::StrCat(directory.path, "/", kPartitionMetadataFile);
+  co_return co_await io::Rename(io, absl::StrCat(path, ".tmp"), path);
+}
+
+using Step = task::Task<absl::Status> (*)(io::Backend& io, const NewDirectory& directory);
+
+struct ForEach {
+  const std::vector<NewDirectory>& directories;
+  Step step;
+  size_t next = 0;
+  absl::Status status;
+  task::Latch latch;
+};
+
+task::Task<void> Work(io::Backend& io, ForEach* all) {
+  while (all->status.ok() && all->next < all->directories.size()) {
+    const absl::Status done = co_await all->step(io, all->directories[all->next++]);
+    all->status.Update(done);
+  }
+  all->latch.Done();
+}
+
+task::Task<absl::Status> OnEach(io::Backend& io, const std::vector<NewDirectory>& directories,
+                                Step step) {
+  ForEach all{.directories = directories, .step = step};
+  for (size_t i = 0; i < std::min(kDirectoriesAtOnce, directories.size()); ++i) {
+    all.latch.Add();
+    task::Spawn("make directories", Work(io, &all));
+  }
+  co_await all.latch.Wait();
+  co_return all.status;
+}
+
+}  // namespace
+
+task::Task<absl::Status> MakePartitionDirectories(io::Backend& io,
+                                                  std::vector<NewDirectory> directories,
+                                                  std::function<task::Task<absl::Status>()> sync) {
+  RT_CO_RETURN_IF_ERROR(co_await OnEach(io, directories, &MakeUnnamed));
+  RT_CO_RETURN_IF_ERROR(co_await sync());
+  RT_CO_RETURN_IF_ERROR(co_await OnEach(io, directories, &Name));
+  co_return co_await sync();
 }
 
 bool ParsePartitionDirectory(absl::string_view name, PartitionDirectory* out) {

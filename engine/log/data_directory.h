@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -63,6 +64,17 @@ std::string EncodePartitionMetadata(const base::Uuid& topic_id);
 absl::StatusOr<base::Uuid> DecodePartitionMetadata(absl::string_view text);
 task::Task<absl::StatusOr<base::Uuid>> ReadPartitionMetadata(io::Backend& io,
                                                              std::string directory);
+
+struct NewDirectory {
+  std::string path;
+  base::Uuid topic_id;
+};
+// Makes directories with their partition.metadata, durably, by two calls of `sync`, which syncs all
+// of the file system: what the files hold is on the device before it has their names, so that no
+// power cut leaves one that names nobody. After an error any of them may be there, synced or not.
+task::Task<absl::Status> MakePartitionDirectories(io::Backend& io,
+                                                  std::vector<NewDirectory> directories,
+                                                  std::function<task::Task<absl::Status>()> sync);
 
 struct PartitionDirectory {
   std::string topic;

@@ -114,6 +114,8 @@ struct OpenOptions {
   base::Uuid topic_id;
   // What recovery of the journals has found; replaces recovery_point and log_start.
   std::optional<RecoveredLog> recovered;
+  // Whose partition.metadata recovery has just read, and it is this partition's; may be empty.
+  std::string checked_directory;
 };
 
 struct RecoveryInfo {

@@ -2,8 +2,6 @@
 // snapshots and epochs are written; and how a log is closed.
 #include <algorithm>
 
-#include <fcntl.h>
-
 #include "absl/strings/str_cat.h"
 #include "engine/base/result.h"
 #include "engine/io/file.h"
@@ -20,15 +18,8 @@ constexpr int64_t kUnsavedEntriesMax = 4096;
 // do without.
 task::Task<absl::Status> ReplaceUnsynced(io::Backend& io, std::string path, std::string content) {
   const std::string temporary = path + ".tmp";
-  RT_CO_ASSIGN_OR_RETURN(const int fd,
-                         co_await io::OpenFile(io, temporary, O_WRONLY | O_CREAT | O_TRUNC));
-  iovec vector{content.data(), content.size()};
-  const int64_t done = co_await io::WriteFully(io, fd, &vector, 1, 0, 0);
-  co_await io::CloseFile(io, fd);
-  if (done < 0) co_return io::ErrnoStatus(static_cast<int>(-done), "write", temporary);
-  if (done < static_cast<int64_t>(content.size())) {
-    co_return absl::UnavailableError("short write: " + temporary);
-  }
+  RT_CO_RETURN_IF_ERROR(
+      co_await io::WriteNewFile(io, temporary, std::move(content), /*sync=*/false));
   co_return co_await io::Rename(io, temporary, path);
 }
 
@@ -259,7 +250,10 @@ task::Task<absl::Status> Log::SaveAll(bool sync) {
   if (history_start_ < log_end_) AddSnapshot(log_end_);
   RT_CO_RETURN_IF_ERROR(co_await WriteSnapshots(sync));
   const std::string path = absl::StrCat(directory_, "/", kEpochCheckpointFile);
-  if (!sync) co_return co_await ReplaceUnsynced(env_.io(), path, epochs_.Encode());
+  if (!sync) {
+    if (epochs_unsynced_ && !epochs_dirty_) co_return absl::OkStatus();  // the file has them
+    co_return co_await ReplaceUnsynced(env_.io(), path, epochs_.Encode());
+  }
   RT_CO_RETURN_IF_ERROR(co_await io::ReplaceFile(env_.io(), path, epochs_.Encode()));
   epochs_dirty_ = epochs_unsynced_ = false;
   directory_dirty_ = true;

@@ -126,7 +126,9 @@ task::Task<absl::StatusOr<std::unique_ptr<Partition>>> Partition::Open(
   std::unique_ptr<Partition> partition(new Partition(std::move(identity), config));
   partition->env_ = &env;
   const PartitionIdentity& id = partition->identity_;
-  RT_CO_RETURN_IF_ERROR(co_await CheckDirectory(env.io(), directory, id.topic_id));
+  if (options.checked_directory != directory) {
+    RT_CO_RETURN_IF_ERROR(co_await CheckDirectory(env.io(), directory, id.topic_id));
+  }
   options.topic_id = id.topic_id;
   auto opened =
       co_await log::Log::Open(env, *partition, directory, config.log, id.name, options, info);
@@ -138,10 +140,14 @@ task::Task<absl::StatusOr<std::unique_ptr<Partition>>> Partition::Open(
   }
   if (!opened.ok()) co_return opened.status();
   partition->log_ = *std::move(opened);
-  RT_CO_RETURN_IF_ERROR(co_await partition->log_->BeginEpoch(id.leader_epoch));
-  partition->high_watermark_ = partition->log_->durable_end();
-  partition->producers_.CommitTo(partition->high_watermark_);
   co_return partition;
+}
+
+task::Task<absl::Status> Partition::Begin() {
+  RT_CO_RETURN_IF_ERROR(co_await log_->BeginEpoch(identity_.leader_epoch));
+  high_watermark_ = log_->durable_end();
+  producers_.CommitTo(high_watermark_);
+  co_return absl::OkStatus();
 }
 
 void Partition::SetConfig(const PartitionConfig& config) {

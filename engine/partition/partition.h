@@ -80,11 +80,14 @@ struct PartitionCounters {
 class Partition : private log::LogObserver {
  public:
   // Opens the log in `directory`, or makes it. `env` outlives the partition. FailedPrecondition: it
-  // is another topic's.
+  // is another topic's. Nothing may be asked of it before Begin().
   static task::Task<absl::StatusOr<std::unique_ptr<Partition>>> Open(
       log::LogEnvironment& env, std::string directory, PartitionIdentity identity,
       PartitionConfig config, log::OpenOptions options, log::RecoveryInfo* info);
   ~Partition() override;
+  // Its leader epoch is durable when this ends; holds no descriptor meanwhile, so that all
+  // partitions of a core may wait for the same frame.
+  task::Task<absl::Status> Begin();
 
   const PartitionIdentity& identity() const { return identity_; }
   const log::Log& log() const { return *log_; }

@@ -70,10 +70,7 @@ void SimServer::End() {
 void SimServer::Kill() { End(); }
 
 task::Task<void> SimServer::Publish(ImagePtr image) {
-  for (Broker* broker : brokers_.brokers) {
-    co_await core::CallOn(broker->core().id(),
-                          [broker, &image] { return broker->ApplyImage(image); });
-  }
+  co_await ApplyImageOnAll(brokers_, std::move(image));
 }
 
 task::Task<absl::Status> SimServer::OpenCatalog() {
@@ -139,10 +136,7 @@ task::Task<bool> SimServer::Close(base::Nanos grace_ns) {
     co_await core::CallOn(each->core().id(),
                           [each, deadline] { return each->StopServing(deadline); });
   }
-  bool clean = true;
-  for (Broker* broker : brokers_.brokers) {
-    clean &= co_await core::CallOn(broker->core().id(), [broker] { return broker->CloseAll(); });
-  }
+  bool clean = co_await CloseAllOnAll(brokers_);
   if (!clean) co_return false;
   if (!(co_await CloseJournals(brokers_)).ok()) co_return false;
   co_return (co_await log::MarkCleanShutdown(core::Core::Current().io(), kDataDirectory)).ok();

@@ -50,6 +50,8 @@ class PartitionTest : public testing::Test {
         open, nullptr));
     ASSERT_TRUE(opened.ok()) << opened.status();
     partition_ = *std::move(opened);
+    const absl::Status begun = node_->Run(partition_->Begin());
+    ASSERT_TRUE(begun.ok()) << begun;
   }
   void Kill() {
     // The frames go first: they refer to all else. Calls live as long as frames that use them.
