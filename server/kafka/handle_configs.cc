@@ -364,8 +364,27 @@ task::Task<void> Session::AlterResources(std::vector<Altered>* resources, bool r
   }
 }
 
-template <class Response>
-void Session::RespondAltered(Call* call, const std::vector<Altered>& resources) {
+// AlterConfigs names all that a topic is to have; IncrementalAlterConfigs what is to change, and
+// how.
+template <class Request, class Response>
+task::Task<void> Session::AlterConfigs(Call* call, bool replace) {
+  Request request;
+  if (!DecodeBody(call, &request)) co_return;
+  call->exchange->connection->ChargeWork(call->exchange,
+                                         request.resources.size() * kWorkPerAlteredResource);
+  std::vector<Altered> resources;
+  for (const auto& wanted : request.resources) {
+    resources.push_back({.type = wanted.resource_type, .name = wanted.resource_name});
+    for (const auto& config : wanted.configs) {
+      Altered::Entry& entry = resources.back().entries.emplace_back();
+      entry.name = config.name;
+      entry.value = config.value;
+      if constexpr (requires { config.config_operation; }) {
+        entry.operation = config.config_operation;
+      }
+    }
+  }
+  co_await AlterResources(&resources, replace, request.validate_only);
   Response response;
   response.responses.Reserve(call->arena, resources.size());
   for (const Altered& each : resources) {
@@ -380,36 +399,12 @@ void Session::RespondAltered(Call* call, const std::vector<Altered>& resources) 
 }
 
 task::Task<void> Session::HandleAlterConfigs(Call* call) {
-  AlterConfigsRequest request;
-  if (!DecodeBody(call, &request)) co_return;
-  call->exchange->connection->ChargeWork(call->exchange,
-                                         request.resources.size() * kWorkPerAlteredResource);
-  std::vector<Altered> resources;
-  for (const auto& wanted : request.resources) {
-    resources.push_back({.type = wanted.resource_type, .name = wanted.resource_name});
-    for (const auto& config : wanted.configs) {
-      resources.back().entries.push_back({.name = config.name, .value = config.value});
-    }
-  }
-  co_await AlterResources(&resources, /*replace=*/true, request.validate_only);
-  RespondAltered<AlterConfigsResponse>(call, resources);
+  return AlterConfigs<AlterConfigsRequest, AlterConfigsResponse>(call, /*replace=*/true);
 }
 
 task::Task<void> Session::HandleIncrementalAlterConfigs(Call* call) {
-  IncrementalAlterConfigsRequest request;
-  if (!DecodeBody(call, &request)) co_return;
-  call->exchange->connection->ChargeWork(call->exchange,
-                                         request.resources.size() * kWorkPerAlteredResource);
-  std::vector<Altered> resources;
-  for (const auto& wanted : request.resources) {
-    resources.push_back({.type = wanted.resource_type, .name = wanted.resource_name});
-    for (const auto& config : wanted.configs) {
-      resources.back().entries.push_back(
-          {.name = config.name, .operation = config.config_operation, .value = config.value});
-    }
-  }
-  co_await AlterResources(&resources, /*replace=*/false, request.validate_only);
-  RespondAltered<IncrementalAlterConfigsResponse>(call, resources);
+  return AlterConfigs<IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse>(
+      call, /*replace=*/false);
 }
 
 }  // namespace ringtail::kafka

@@ -57,26 +57,6 @@ task::Task<void> Session::HandleDescribeCluster(Call* call) {
   Respond(call, response);
 }
 
-void Session::DescribePartitions(const server::TopicImage& topic, size_t first, size_t count,
-                                 Arena& arena, DescribeTopicPartitionsResponseTopic* out) const {
-  out->topic_id = topic.id;
-  out->partitions.Reserve(arena, count);
-  for (size_t index = first; index < first + count; ++index) {
-    const server::PartitionImage& partition = topic.partitions[index];
-    const int32_t node = endpoints_.NodeOf(broker_.image()->broker_id(), broker_.CoreOf(partition));
-    auto& entry = out->partitions.Add(arena);
-    entry.partition_index = static_cast<int32_t>(index);
-    entry.leader_id = partition.leader_broker < 0 ? -1 : node;
-    if (partition.leader_broker < 0) entry.error_code = Wire(ErrorCode::kLeaderNotAvailable);
-    entry.leader_epoch = partition.leader_epoch;
-    entry.replica_nodes.Add(arena) = node;
-    entry.isr_nodes.Add(arena) = node;
-    // Empty, not null: Java's admin client takes that for granted.
-    entry.eligible_leader_replicas.emplace();
-    entry.last_known_elr.emplace();
-  }
-}
-
 // As Kafka's: as many partitions as the limit allows, and a cursor to the first that is left out.
 task::Task<void> Session::HandleDescribeTopicPartitions(Call* call) {
   DescribeTopicPartitionsRequest request;
@@ -109,7 +89,8 @@ task::Task<void> Session::HandleDescribeTopicPartitions(Call* call) {
     }
     first = std::min(first, topic->partitions.size());
     const size_t count = std::min(left, topic->partitions.size() - first);
-    DescribePartitions(*topic, first, count, call->arena, &out);
+    out.topic_id = topic->id;
+    FillPartitions(*topic, first, count, call->arena, &out);
     left -= count;
     if (first + count < topic->partitions.size()) {
       response.next_cursor.emplace();

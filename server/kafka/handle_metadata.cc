@@ -43,18 +43,7 @@ void Session::FillTopic(const server::TopicImage& topic, Arena& arena,
                         MetadataResponse::MetadataResponseTopic* out) const {
   out->name = topic.name;
   out->topic_id = topic.id;
-  out->partitions.Reserve(arena, topic.partitions.size());
-  for (size_t index = 0; index < topic.partitions.size(); ++index) {
-    const server::PartitionImage& partition = topic.partitions[index];
-    const int32_t node = endpoints_.NodeOf(broker_.image()->broker_id(), broker_.CoreOf(partition));
-    auto& entry = out->partitions.Add(arena);
-    entry.partition_index = static_cast<int32_t>(index);
-    entry.leader_id = partition.leader_broker < 0 ? -1 : node;
-    if (partition.leader_broker < 0) entry.error_code = Wire(ErrorCode::kLeaderNotAvailable);
-    entry.leader_epoch = partition.leader_epoch;
-    entry.replica_nodes.Add(arena) = node;
-    entry.isr_nodes.Add(arena) = node;
-  }
+  FillPartitions(topic, 0, topic.partitions.size(), arena, out);
 }
 
 task::Task<void> Session::CreateMissing(const MetadataRequest& request) {

@@ -117,10 +117,30 @@ class Session : public server::Session {
   void AddBrokers(Arena& arena, Array<MetadataResponse::MetadataResponseBroker>* brokers) const;
   void FillTopic(const server::TopicImage& topic, Arena& arena,
                  MetadataResponse::MetadataResponseTopic* out) const;
-  using DescribeTopicPartitionsResponseTopic =
-      DescribeTopicPartitionsResponse::DescribeTopicPartitionsResponseTopic;
-  void DescribePartitions(const server::TopicImage& topic, size_t first, size_t count, Arena& arena,
-                          DescribeTopicPartitionsResponseTopic* out) const;
+  // Partitions `first` and on of the topic, `count` of them, in a topic of Metadata's response or
+  // of DescribeTopicPartitions'.
+  template <class Topic>
+  void FillPartitions(const server::TopicImage& topic, size_t first, size_t count, Arena& arena,
+                      Topic* out) const {
+    out->partitions.Reserve(arena, count);
+    for (size_t index = first; index < first + count; ++index) {
+      const server::PartitionImage& partition = topic.partitions[index];
+      const int32_t node =
+          endpoints_.NodeOf(broker_.image()->broker_id(), broker_.CoreOf(partition));
+      auto& entry = out->partitions.Add(arena);
+      entry.partition_index = static_cast<int32_t>(index);
+      entry.leader_id = partition.leader_broker < 0 ? -1 : node;
+      if (partition.leader_broker < 0) entry.error_code = Wire(ErrorCode::kLeaderNotAvailable);
+      entry.leader_epoch = partition.leader_epoch;
+      entry.replica_nodes.Add(arena) = node;
+      entry.isr_nodes.Add(arena) = node;
+      if constexpr (requires { entry.eligible_leader_replicas; }) {
+        // Empty, not null: Java's admin client takes that for granted.
+        entry.eligible_leader_replicas.emplace();
+        entry.last_known_elr.emplace();
+      }
+    }
+  }
   task::Task<void> CreateOne(Call* call, const CreateTopicsRequest::CreatableTopic& wanted,
                              bool validate_only, CreateTopicsResponse::CreatableTopicResult* out);
   absl::Status CheckBrokerName(absl::string_view name) const;
@@ -135,8 +155,8 @@ class Session : public server::Session {
   // `replace`: what a resource does not name goes back to its default.
   task::Task<void> AlterResources(std::vector<Altered>* resources, bool replace,
                                   bool validate_only);
-  template <class Response>
-  void RespondAltered(Call* call, const std::vector<Altered>& resources);
+  template <class Request, class Response>
+  task::Task<void> AlterConfigs(Call* call, bool replace);
 
   server::Broker& broker_;
   const server::Endpoints& endpoints_;
