@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 
 QUIET_LOAD_MAX = 0.7
 
@@ -80,7 +81,14 @@ def run_interleaved(contenders, rounds):
     for number in range(rounds + 1):
         order = range(len(contenders)) if number % 2 == 0 else reversed(range(len(contenders)))
         for index in order:
+            _progress(f"round {number} of {rounds}: {contenders[index][0]}")
             figures = contenders[index][1]()
             if number > 0:
                 outcomes[index].add(figures)
+    _progress("")
     return outcomes
+
+
+def _progress(text):
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
