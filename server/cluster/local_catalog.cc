@@ -107,6 +107,29 @@ absl::StatusOr<proto::catalog::CatalogFile> DecodeCatalogFile(absl::string_view 
   return file;
 }
 
+proto::catalog::CatalogFile NewCatalogFile(int32_t broker_id) {
+  proto::catalog::CatalogFile file;
+  file.set_format_version(kFormatVersion);
+  const base::Uuid cluster_id = base::Uuid::Random();
+  const base::Uuid directory_id = base::Uuid::Random();
+  file.set_cluster_id(cluster_id.bytes.data(), cluster_id.bytes.size());
+  file.set_directory_id(directory_id.bytes.data(), directory_id.bytes.size());
+  file.set_broker_id(static_cast<uint32_t>(broker_id));
+  file.set_next_producer_id(1);
+  return file;
+}
+
+void AddTopic(const std::string& name, const base::Uuid& id,
+              const std::map<std::string, std::string>& configs, uint32_t partitions,
+              proto::catalog::CatalogFile* file) {
+  const uint32_t taken = CountPartitions(*file);
+  auto* topic = file->add_topics();
+  topic->set_name(name);
+  topic->set_topic_id(id.bytes.data(), id.bytes.size());
+  topic->mutable_configs()->insert(configs.begin(), configs.end());
+  AddPartitions(*file, taken, partitions, topic);
+}
+
 LocalCatalog::LocalCatalog(io::Backend& backend, std::string data_directory)
     : backend_(backend), data_directory_(std::move(data_directory)) {}
 
@@ -128,13 +151,7 @@ task::Task<absl::StatusOr<std::unique_ptr<LocalCatalog>>> LocalCatalog::Open(
                        "; start with --broker_id=", file.broker_id(), " or another --data_dir"));
     }
   } else if (absl::IsNotFound(bytes.status())) {
-    file.set_format_version(kFormatVersion);
-    const base::Uuid cluster_id = base::Uuid::Random();
-    const base::Uuid directory_id = base::Uuid::Random();
-    file.set_cluster_id(cluster_id.bytes.data(), cluster_id.bytes.size());
-    file.set_directory_id(directory_id.bytes.data(), directory_id.bytes.size());
-    file.set_broker_id(static_cast<uint32_t>(broker_id));
-    file.set_next_producer_id(1);
+    file = NewCatalogFile(broker_id);
   } else {
     co_return bytes.status();
   }
@@ -243,12 +260,8 @@ task::Task<ProposalResult> LocalCatalog::CreateTopic(CreateTopicProposal proposa
   }
   if (proposal.validate_only) co_return ProposalResult{.version = file_.version()};
   proto::catalog::CatalogFile next = file_;
-  auto* topic = next.add_topics();
-  topic->set_name(proposal.name);
   const base::Uuid id = base::Uuid::Random();
-  topic->set_topic_id(id.bytes.data(), id.bytes.size());
-  topic->mutable_configs()->insert(proposal.configs.begin(), proposal.configs.end());
-  AddPartitions(file_, taken, proposal.partitions, topic);
+  AddTopic(proposal.name, id, proposal.configs, proposal.partitions, &next);
   ProposalResult result = co_await Apply(std::move(next), {.publish = true});
   result.topic_id = id;
   co_return result;

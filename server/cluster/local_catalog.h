@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -27,6 +28,13 @@ inline constexpr int64_t kReserveBytes = 4 << 20;
 // The file's bytes and back. DataLoss says what is wrong and what to do.
 std::string EncodeCatalogFile(const proto::catalog::CatalogFile& file);
 absl::StatusOr<proto::catalog::CatalogFile> DecodeCatalogFile(absl::string_view bytes);
+
+// Without topics, as the first start makes it.
+proto::catalog::CatalogFile NewCatalogFile(int32_t broker_id);
+// On the next slots, led by the file's broker.
+void AddTopic(const std::string& name, const base::Uuid& id,
+              const std::map<std::string, std::string>& configs, uint32_t partitions,
+              proto::catalog::CatalogFile* file);
 
 class LocalCatalog : public Catalog {
  public:

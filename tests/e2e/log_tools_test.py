@@ -257,7 +257,7 @@ class RunbookTest(unittest.TestCase):
     def test_the_commands_are_there(self):
         with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
             readme = file.read()
-        commands = set(re.findall(r"ringtail (topic|log) ([a-z]+)", readme))
+        commands = set(re.findall(r"ringtail (topic|log|import) ([a-z-]+)", readme))
         self.assertIn(("log", "accept"), commands)
         for group, command in sorted(commands):
             done = harness.execute([harness.RINGTAIL, group, command, "--help"])
@@ -271,7 +271,8 @@ class RunbookTest(unittest.TestCase):
     def ringtail_flags(self):
         text = ""
         for words in ([], ["topic", "create"], ["produce"], ["consume"], ["log", "accept"],
-                      ["log", "verify"], ["log", "journal"], ["log", "dump"]):
+                      ["log", "verify"], ["log", "journal"], ["log", "dump"],
+                      ["import", "kafka-dir"]):
             text += harness.execute([harness.RINGTAIL, *words, "--help"]).text
         return text
 

@@ -31,6 +31,7 @@ void AddProduceCommand(CLI::App& app, Context& context);
 void AddConsumeCommand(CLI::App& app, Context& context);
 void AddLogCommands(CLI::App& app, Context& context);
 void AddLogToolCommands(CLI::App& log, Context& context);
+void AddImportCommands(CLI::App& app, Context& context);
 void AddBenchCommands(CLI::App& app, Context& context);
 
 // What the user can do about it; empty if nothing comes to mind.

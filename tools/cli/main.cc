@@ -13,6 +13,7 @@ constexpr const char* kExamples = R"(Examples:
   ringtail bench latency events --rate 5000 --seconds 10
   ringtail log dump /var/lib/ringtail/events-0/00000000000000000000.log
   ringtail log verify /var/lib/ringtail
+  ringtail import kafka-dir /var/lib/kafka --to /var/lib/ringtail
 
 The broker is at 127.0.0.1:7092 unless --bootstrap or RINGTAIL_BOOTSTRAP says otherwise.
 `ringtail COMMAND --help` shows a command's options and examples.)";
@@ -37,6 +38,7 @@ int main(int argc, char** argv) {
   ringtail::cli::AddConsumeCommand(app, context);
   ringtail::cli::AddBenchCommands(app, context);
   ringtail::cli::AddLogCommands(app, context);
+  ringtail::cli::AddImportCommands(app, context);
   CLI11_PARSE(app, argc, argv);
 
   const absl::Status status = context.command(context);

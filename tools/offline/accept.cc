@@ -1,12 +1,10 @@
 #include "tools/offline/accept.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -15,12 +13,12 @@
 #include "engine/log/data_directory.h"
 #include "engine/log/epoch_cache.h"
 #include "engine/log/journal/journal_checkpoint.h"
+#include "tools/offline/copy_file.h"
 
 namespace ringtail::offline {
 namespace {
 
 constexpr uint32_t kClosedFlags = log::kRecordPoisoned | log::kRecordRefused | log::kRecordSuspect;
-constexpr size_t kCopyBytes = size_t{4} << 20;
 constexpr int64_t kEpochFileBytesMax = 16 << 20;
 
 bool IsOf(const log::CheckpointRecord& record, const PartitionFacts& facts) {
@@ -71,29 +69,6 @@ log::LogEnd EndOf(const LogState& log) {
     end.position = static_cast<uint32_t>(before->whole_bytes);
   }
   return end;
-}
-
-absl::Status CopyPrefix(const std::string& from, const std::string& to, int64_t bytes) {
-  const int in = open(from.c_str(), O_RDONLY | O_CLOEXEC);
-  if (in < 0) return io::ErrnoStatus(errno, "open", from);
-  const auto close_in = absl::MakeCleanup([in] { close(in); });
-  const int out = open(to.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (out < 0) return io::ErrnoStatus(errno, "open", to);
-  const auto close_out = absl::MakeCleanup([out] { close(out); });
-  std::string buffer(kCopyBytes, '\0');
-  for (int64_t at = 0; at < bytes;) {
-    const size_t wanted = std::min(kCopyBytes, static_cast<size_t>(bytes - at));
-    const ssize_t got = pread(in, buffer.data(), wanted, at);
-    if (got <= 0) return io::ErrnoStatus(got < 0 ? errno : EIO, "read", from);
-    for (ssize_t put = 0; put < got;) {
-      const ssize_t done =
-          pwrite(out, buffer.data() + put, static_cast<size_t>(got - put), at + put);
-      if (done < 0) return io::ErrnoStatus(errno, "write", to);
-      put += done;
-    }
-    at += got;
-  }
-  return fsync(out) == 0 ? absl::OkStatus() : io::ErrnoStatus(errno, "fsync", to);
 }
 
 absl::Status LinkInto(const std::string& directory, const std::string& path) {
@@ -159,7 +134,7 @@ absl::Status CutFiles(BlockingBackend& io, const DataDir& dir, const PartitionFa
       RT_RETURN_IF_ERROR(Remove(segment->path));
     } else {
       const std::string made = segment->path + ".tmp";
-      RT_RETURN_IF_ERROR(CopyPrefix(segment->path, made, plan.end.position));
+      RT_RETURN_IF_ERROR(CopyFile(segment->path, made, plan.end.position));
       RT_RETURN_IF_ERROR(RunBlocking(io, io::Rename(io, made, segment->path)));
     }
     RT_RETURN_IF_ERROR(RunBlocking(io, io::SyncDirectory(io, facts.directory)));

@@ -72,7 +72,10 @@ T RunBlocking(BlockingBackend& backend, task::Task<T> work) {
     scheduler.RunReady(1000);
     backend.Poll(0);
   }
-  scheduler.RunReady(1000);
+  // What it has spawned, to close files say, ends as well: its operations live in its frames.
+  do {
+    scheduler.RunReady(1000);
+  } while (backend.Poll(0) > 0);
   return *std::move(result);
 }
 
