@@ -181,6 +181,12 @@ class ImportTest(unittest.TestCase):
         self.assertIn("expected a directory that is not there yet, or empty", done.text)
         self.assertEqual(os.listdir(self.target), ["kept"])
 
+    def test_a_target_in_no_directory_is_told(self):
+        self.target = os.path.join(self.target, "absent", "data")
+        done = self.run_import()
+        self.assertEqual(done.rc, 1)
+        self.assertIn("expected the directory that it is made in", done.text)
+
     def test_names_that_are_not_there_are_told(self):
         for args, what in ((("--topic", "absent"), "there is no topic absent"),
                            (("--topic", "__consumer_offsets"), "this is Kafka's own")):

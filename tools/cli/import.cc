@@ -101,7 +101,7 @@ void AddImportCommands(CLI::App& app, Context& context) {
       "\n"
       "Not imported: topic configs (retention.ms is -1, so that nothing goes; the rest default),\n"
       "consumers' committed offsets, ACLs, Kafka's own topics, replicas of other brokers.\n"
-      "Memory: 2 MiB, and 4 MiB for each GiB of the largest partition.\n"
+      "Memory: some 10 MiB, and 4 MiB for each GiB of the largest partition.\n"
       "Examples:\n"
       "  ringtail import kafka-dir --dry-run /var/lib/kafka --to /var/lib/ringtail\n"
       "  ringtail import kafka-dir /disk1/kafka /disk2/kafka --to /var/lib/ringtail --topic "

@@ -305,7 +305,12 @@ absl::Status CheckImportTarget(BlockingBackend& io, const KafkaDirs& dirs,
                      entries.ok() ? "" : absl::StrCat("; ", entries.status().message())));
   }
   const std::string parent = io::ParentOf(target.directory);
-  RT_ASSIGN_OR_RETURN(const io::DiskSpace space, io.Space(parent));
+  const absl::StatusOr<io::DiskSpace> space = io.Space(parent);
+  if (!space.ok()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(target.directory, ": expected the directory that it is made in; ",
+                     space.status().message()));
+  }
   const int64_t needed = dirs.bytes() + dirs.bytes() / 1000 * kRoomPerThousand;
   struct stat here, there;
   // On one file system the copy may share its blocks with the source.
@@ -313,9 +318,9 @@ absl::Status CheckImportTarget(BlockingBackend& io, const KafkaDirs& dirs,
       !dirs.topics.empty() && stat(parent.c_str(), &here) == 0 &&
       stat(dirs.topics[0].partitions.begin()->second.directory.c_str(), &there) == 0 &&
       here.st_dev == there.st_dev;
-  if (!may_share && space.available_bytes < needed) {
+  if (!may_share && space->available_bytes < needed) {
     return absl::ResourceExhaustedError(absl::StrCat(
-        parent, ": expected ", needed, " bytes of free space; there are ", space.available_bytes));
+        parent, ": expected ", needed, " bytes of free space; there are ", space->available_bytes));
   }
   return absl::OkStatus();
 }
