@@ -163,10 +163,12 @@ task::Task<void> Log::WriteJournaled(FilePin pin) {
   const int64_t fits = static_cast<int64_t>(core.journal().payload_bytes_max());
   const int64_t bypass_bytes = static_cast<int64_t>(core.bypass_bytes());
   Segment& segment = *queue_.front().segment;
+  // What one op would hold: as many batches as fit a frame, or one that is larger.
   int64_t queued = 0;
   for (const Queued& each : queue_) {
-    if (each.segment != &segment || queued >= bypass_bytes) break;
-    queued += static_cast<int64_t>(each.bytes.size());
+    const auto more = static_cast<int64_t>(each.bytes.size());
+    if (each.segment != &segment || (queued > 0 && queued + more > fits)) break;
+    queued += more;
   }
   bool bypass = queued >= bypass_bytes && core.TakeBypass();
   if (!bypass && static_cast<int64_t>(queue_.front().bytes.size()) > fits) {
@@ -180,8 +182,7 @@ task::Task<void> Log::WriteJournaled(FilePin pin) {
     core.ReturnBypass();
     co_return;
   }
-  const size_t entries =
-      GatherWrite(std::min(fits, std::max<int64_t>(bypass_bytes - 1, 1)), &bytes);
+  const size_t entries = GatherWrite(fits, &bytes);
   co_await WriteOp(std::move(pin), entries, bytes);
 }
 

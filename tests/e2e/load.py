@@ -13,10 +13,11 @@ SMALL_BYTES = 4096
 
 
 def batches(seed):
-    """Of all sizes, up to what is synced in place instead of journaled."""
+    """Of all sizes, up to one that no journal frame holds, which is synced in place."""
     rng = random.Random(seed)
     return [kafka_wire.batch([rng.randbytes(size)])
-            for size in (10, 50, 200, 1000, 3000, 9000, 20_000, 60_000, 200_000, 700_000)]
+            for size in (10, 50, 200, 1000, 3000, 9000, 20_000, 60_000, 200_000, 700_000,
+                         1_048_450)]
 
 
 BATCHES = batches(7)

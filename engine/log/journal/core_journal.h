@@ -22,7 +22,9 @@ namespace ringtail::log {
 struct CoreJournalOptions {
   JournalOptions journal;
   JournalReclaimOptions reclaim;
-  size_t bypass_bytes = size_t{512} << 10;  // ops from here on are synced in place
+  // Ops from here on are synced in place. A sync costs more than a second copy, in CPU and in time
+  // ((h) in perf/README.md), so by default only what no frame holds.
+  size_t bypass_bytes = size_t{1} << 20;
   size_t bypasses_max = 4;                  // at once; what is more is journaled as far as it fits
   // From recovery.
   uint32_t checkpoint_slot = 0;

@@ -296,18 +296,15 @@ task::Task<absl::StatusOr<std::vector<JournalFileFound>>> ListJournalFiles(io::B
     if (!info.ok()) co_return info.status();
     file.bytes = info->size_bytes;
     file.header_lost = true;
+    bool foreign = false;
     if (done == static_cast<int64_t>(block.size())) {
       const auto header = DecodeJournalFileHeader(block);
       if (absl::IsFailedPrecondition(header.status())) {
         co_return absl::FailedPreconditionError(
             absl::StrCat(file.path, ": ", header.status().message()));
       }
-      if (header.ok() && header->dir_id != dir_id) {
-        co_return absl::FailedPreconditionError(absl::StrCat(
-            file.path, ": belongs to another data directory; move it away, or put back the ",
-            "journal/ that belongs here"));
-      }
-      if (header.ok()) {
+      foreign = header.ok() && header->dir_id != dir_id;
+      if (header.ok() && !foreign) {
         file.run = header->run;
         file.core = header->core;
         file.number = header->file_number;
@@ -316,6 +313,12 @@ task::Task<absl::StatusOr<std::vector<JournalFileFound>>> ListJournalFiles(io::B
       }
     }
     if (file.header_lost) RT_CO_RETURN_IF_ERROR(co_await IdentifyByFrames(io, dir_id, &file));
+    // With frames of ours in it, only the header's block is from elsewhere.
+    if (foreign && file.number == 0) {
+      co_return absl::FailedPreconditionError(absl::StrCat(
+          file.path, ": belongs to another data directory; move it away, or put back the ",
+          "journal/ that belongs here"));
+    }
     files.push_back(std::move(file));
   }
   co_return files;

@@ -22,11 +22,14 @@ constexpr const char* kPath = "/data/journal/core-0000/0.journal";
 class JournalScanTest : public testing::Test {
  protected:
   JournalScanTest() : machine_(5), content_(kFileBytes, '\0') {
+    PutHeader(TestId(0x40));
+  }
+  void PutHeader(base::Uuid dir_id) {
     JournalFileHeader header;
     header.run = 3;
     header.file_number = 1;
     header.file_bytes = kFileBytes;
-    header.dir_id = TestId(0x40);
+    header.dir_id = dir_id;
     EncodeJournalFileHeader(header, {reinterpret_cast<uint8_t*>(content_.data()), kBlock});
   }
   // A frame with one entry, two blocks long.
@@ -67,6 +70,11 @@ class JournalScanTest : public testing::Test {
     EXPECT_TRUE(scan.ok()) << scan.status();
     return *std::move(scan);
   }
+  absl::StatusOr<std::vector<JournalFileFound>> List() {
+    machine_.world().disk().Put(kPath, content_);
+    return machine_.Run(
+        ListJournalFiles(machine_.io(), "/data/journal/core-0000", TestId(0x40)));
+  }
   uint64_t reads() { return machine_.world().faults().matched(reads_); }
 
   SimMachine machine_;
@@ -106,6 +114,22 @@ TEST_F(JournalScanTest, FramesBehindALongGapAreFound) {
       EXPECT_EQ(scan.lost[0].last, gap_from + gap_frames - 1);
     }
   }
+}
+
+TEST_F(JournalScanTest, OneForeignBlockIsALostHeader) {
+  PutHeader(TestId(0x41));
+  PutFrames(1, 3);
+  const auto files = List();
+  ASSERT_TRUE(files.ok()) << files.status();
+  ASSERT_EQ(files->size(), 1u);
+  EXPECT_TRUE(files->front().header_lost);
+  EXPECT_EQ(files->front().number, 1u);
+}
+
+TEST_F(JournalScanTest, AForeignFileIsRefused) {
+  PutHeader(TestId(0x41));
+  const auto files = List();
+  EXPECT_TRUE(absl::IsFailedPrecondition(files.status())) << files.status();
 }
 
 }  // namespace
