@@ -243,6 +243,9 @@ std::vector<Producer::Item> Producer::Gather(Lane* lane, Nanos now) {
 
 void Producer::Pump(Lane* lane) {
   while (lane->requests < options_.requests_in_flight_max && !lane->waiting.empty()) {
+    // What a lost connection took away fails one after the other: a batch that is sent before all
+    // have failed would overtake those of its partition that have not.
+    if (lane->requests > 0 && lane->connection->state() != Connection::State::kReady) return;
     const Nanos now = Now();
     std::vector<Item> items = Gather(lane, now);
     if (items.empty()) return;

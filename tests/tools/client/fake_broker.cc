@@ -366,16 +366,18 @@ wire::Error FakeBroker::Append(Partition* partition, const std::string& batches,
   }
   const log::BatchView& batch = parsed.batch;
   if (batch.has_producer()) {
-    ProducerState& state = partition->producers[batch.producer_id()];
+    // As in the real one, a producer that is not known is taken with whatever sequence it has.
+    const auto [entry, unknown] = partition->producers.try_emplace(batch.producer_id());
+    ProducerState& state = entry->second;
     for (const auto& [sequence, offset] : state.recent) {
       if (sequence != batch.base_sequence()) continue;
       *base_offset = offset;
       return {};
     }
-    if (batch.base_sequence() != state.next_sequence) {
+    if (!unknown && batch.base_sequence() != state.next_sequence) {
       return MakeError(wire::Error::OUT_OF_ORDER_SEQUENCE, false, "out of order");
     }
-    state.next_sequence += batch.record_count();
+    state.next_sequence = batch.base_sequence() + batch.record_count();
     state.recent.emplace_back(batch.base_sequence(), partition->end);
     if (state.recent.size() > 5) state.recent.pop_front();
   }

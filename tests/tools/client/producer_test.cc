@@ -1,5 +1,6 @@
 #include "tools/client/producer.h"
 
+#include <latch>
 #include <map>
 
 #include "engine/log/batch.h"
@@ -116,6 +117,29 @@ TEST_F(ProducerTest, EveryRecordOnceThoughConnectionsAreLostBeforeAndAfter) {
   ExpectInOrder(0, 300);
   ExpectInOrder(1, 300);
   EXPECT_GT(producer_->stats().retries, 0u);
+}
+
+// Requests that a lost connection took away fail one after the other; a batch that is sent meanwhile
+// must not come before one whose failure has not been told yet.
+TEST_F(ProducerTest, NothingOvertakesWhatALostConnectionTookAway) {
+  ProducerOptions options;
+  options.batch_bytes = 1024;
+  options.requests_in_flight_max = 2;
+  Start(1, 2, options);
+  std::latch all_sent(1);
+  broker_->SetHook([&all_sent](const FakeBroker::Request& request) {
+    FakeBroker::Verdict verdict;
+    if (!request.header->has_produce() || request.count > 0) return verdict;
+    all_sent.wait();
+    verdict.act = FakeBroker::Act::kCloseBefore;
+    return verdict;
+  });
+  Send("0", 0);
+  for (int i = 0; i < 1'000; ++i) Send(std::to_string(i), 1);
+  all_sent.count_down();
+  const absl::Status flushed = producer_->Flush();
+  ASSERT_TRUE(flushed.ok()) << flushed;
+  ExpectInOrder(1, 1'000);
 }
 
 TEST_F(ProducerTest, OrderHoldsWhenOneOfSeveralBatchesOnTheWayFails) {
