@@ -25,7 +25,7 @@ struct CoreJournalOptions {
   // Ops from here on are synced in place. A sync costs more than a second copy, in CPU and in time
   // ((h) in perf/README.md), so by default only what no frame holds.
   size_t bypass_bytes = size_t{1} << 20;
-  size_t bypasses_max = 4;                  // at once; what is more is journaled as far as it fits
+  size_t bypasses_max = 4;  // at once; what is more is journaled as far as it fits
   // From recovery.
   uint32_t checkpoint_slot = 0;
   uint64_t checkpoint_number = 1;

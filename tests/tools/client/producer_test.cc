@@ -119,8 +119,8 @@ TEST_F(ProducerTest, EveryRecordOnceThoughConnectionsAreLostBeforeAndAfter) {
   EXPECT_GT(producer_->stats().retries, 0u);
 }
 
-// Requests that a lost connection took away fail one after the other; a batch that is sent meanwhile
-// must not come before one whose failure has not been told yet.
+// Requests that a lost connection took away fail one after the other; a batch that is sent
+// meanwhile must not come before one whose failure has not been told yet.
 TEST_F(ProducerTest, NothingOvertakesWhatALostConnectionTookAway) {
   ProducerOptions options;
   options.batch_bytes = 1024;

@@ -21,9 +21,7 @@ constexpr const char* kPath = "/data/journal/core-0000/0.journal";
 
 class JournalScanTest : public testing::Test {
  protected:
-  JournalScanTest() : machine_(5), content_(kFileBytes, '\0') {
-    PutHeader(TestId(0x40));
-  }
+  JournalScanTest() : machine_(5), content_(kFileBytes, '\0') { PutHeader(TestId(0x40)); }
   void PutHeader(base::Uuid dir_id) {
     JournalFileHeader header;
     header.run = 3;
@@ -72,8 +70,7 @@ class JournalScanTest : public testing::Test {
   }
   absl::StatusOr<std::vector<JournalFileFound>> List() {
     machine_.world().disk().Put(kPath, content_);
-    return machine_.Run(
-        ListJournalFiles(machine_.io(), "/data/journal/core-0000", TestId(0x40)));
+    return machine_.Run(ListJournalFiles(machine_.io(), "/data/journal/core-0000", TestId(0x40)));
   }
   uint64_t reads() { return machine_.world().faults().matched(reads_); }
 
