@@ -52,29 +52,31 @@ task::Task<absl::StatusOr<FilePin>> FileCache::Pin(FileRef file, bool create) {
   if (file->fd_ >= 0) co_return FilePin(std::move(file));
   file->opening_ = true;
   ++opening_count_;
+  while (open_count_ + opening_count_ > open_files_max_ && EvictOne()) {
+  }
   const int flags = O_RDWR | (create ? O_CREAT : 0);
   absl::StatusOr<int> fd = co_await io::OpenFile(backend_, file->path_, flags);
   file->opening_ = false;
   --opening_count_;
   file->opened_.NotifyAll();
   if (!fd.ok()) {
-    room_.NotifyOne();
+    room_->changed.NotifyOne();
     co_return fd.status();
   }
   file->fd_ = *fd;
   ++open_count_;
   ++counters_.opens;
   FilePin pin(std::move(file));
-  EvictDownTo(open_files_max_);
   if (open_count_ > open_files_max_) ++counters_.over_budget;
   co_return pin;
 }
 
 task::Task<absl::StatusOr<FilePin>> FileCache::PinToAppend(FileRef file, bool create) {
-  if (file->fd_ < 0 && pinned_count() + opening_count_ >= open_files_max_) {
+  if (file->fd_ < 0 && !HasRoom()) {
     ++counters_.append_waits;
-    while (file->fd_ < 0 && pinned_count() + opening_count_ >= open_files_max_) {
-      co_await room_.Wait();
+    while (file->fd_ < 0 && !HasRoom()) {
+      EvictOne();
+      co_await room_->changed.Wait();
     }
   }
   co_return co_await Pin(std::move(file), create);
@@ -91,7 +93,7 @@ task::Task<void> FileCache::CloseIdle() {
 void FileCache::Unpinned(LogFile* file) {
   idle_.PushBack(*file);
   ++idle_count_;
-  room_.NotifyOne();
+  room_->changed.NotifyOne();
 }
 
 void FileCache::Forget(LogFile* file) {
@@ -102,27 +104,34 @@ void FileCache::Forget(LogFile* file) {
   if (file->fd_ >= 0) {
     --open_count_;
     CloseSoon(file->fd_);
-    room_.NotifyOne();
   }
   delete file;
 }
 
-void FileCache::EvictDownTo(size_t open_files) {
-  while (open_count_ > open_files) {
-    LogFile* file = idle_.PopFront();
-    if (file == nullptr) return;
-    --idle_count_;
-    --open_count_;
-    ++counters_.evictions;
-    CloseSoon(std::exchange(file->fd_, -1));
-  }
+// False: all that are open are in use.
+bool FileCache::EvictOne() {
+  LogFile* file = idle_.PopFront();
+  if (file == nullptr) return false;
+  --idle_count_;
+  --open_count_;
+  ++counters_.evictions;
+  CloseSoon(std::exchange(file->fd_, -1));
+  return true;
 }
 
 // Closing the last descriptor of an unlinked file frees its blocks, which may take long. Where the
 // core is being torn down, its backend may be gone already: the process takes the descriptor with
 // it.
 void FileCache::CloseSoon(int fd) {
-  if (task::Scheduler::HasCurrent()) task::Spawn("close file", io::CloseFile(backend_, fd));
+  if (!task::Scheduler::HasCurrent()) return;
+  ++room_->closing;
+  task::Spawn("close file", Close(backend_, fd, room_));
+}
+
+task::Task<void> FileCache::Close(io::Backend& backend, int fd, std::shared_ptr<Room> room) {
+  co_await io::CloseFile(backend, fd);
+  --room->closing;
+  room->changed.NotifyOne();
 }
 
 }  // namespace ringtail::log

@@ -2,12 +2,13 @@
 // descriptors.
 //
 // A LogFile names one file and is held by its segment (FileRef). Whoever does I/O on it takes a
-// FilePin, which keeps the descriptor open. When another file is opened and there are more than the
-// budget, those without pins are closed, least recently used first. All on one core.
+// FilePin, which keeps the descriptor open. Before another file is opened and there would be more
+// than the budget, those without pins are closed, least recently used first. All on one core.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -111,8 +112,8 @@ class FileCache {
   // Opens the file for reading and writing if it is not open; with `create`, makes it.
   task::Task<absl::StatusOr<FilePin>> Pin(FileRef file, bool create = false);
   // The same for an append, of which any number may come at once: waits while as many files as the
-  // budget has are in use. Whoever waits holds no pin, and what those who hold them wait for (the
-  // journal, syncs) never waits here.
+  // budget has are in use or being closed. Whoever waits holds no pin, and what those who hold them
+  // wait for (the journal, syncs) never waits here.
   task::Task<absl::StatusOr<FilePin>> PinToAppend(FileRef file, bool create);
   // Closes what is open and unpinned.
   task::Task<void> CloseIdle();
@@ -126,8 +127,15 @@ class FileCache {
   friend class FileRef;
   void Unpinned(LogFile* file);
   void Forget(LogFile* file);
-  void EvictDownTo(size_t open_files);
+  // Outlives the cache where files are still being closed.
+  struct Room {
+    size_t closing = 0;
+    task::WaitList changed;
+  };
+  bool HasRoom() const { return open_count_ + opening_count_ + room_->closing < open_files_max_; }
+  bool EvictOne();
   void CloseSoon(int fd);
+  static task::Task<void> Close(io::Backend& backend, int fd, std::shared_ptr<Room> room);
 
   io::Backend& backend_;
   size_t open_files_max_;
@@ -135,7 +143,7 @@ class FileCache {
   size_t idle_count_ = 0;
   size_t opening_count_ = 0;
   FileCacheCounters counters_;
-  task::WaitList room_;
+  std::shared_ptr<Room> room_ = std::make_shared<Room>();
   task::IntrusiveList<LogFile> idle_;  // least recently used first
 };
 

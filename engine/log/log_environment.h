@@ -11,6 +11,7 @@
 #include "engine/log/file_cache.h"
 #include "engine/log/log_options.h"
 #include "engine/log/read_plan.h"
+#include "engine/task/sync.h"
 
 namespace ringtail::log {
 
@@ -65,12 +66,18 @@ class LogEnvironment {
   // From handing a write to the kernel to its completion.
   WriteTimes& write_times() { return write_times_; }
 
+  // For each log that writes files behind its appends: many that begin to at once take turns, as
+  // the files that they open are not of the cache.
+  task::ByteSemaphore& background() { return background_; }
+
   // Whether a write of `bytes` goes through pwritev on this thread.
   bool WriteInline(int64_t bytes);
   // Tells how long an inline write of `bytes` took.
   void NoteInlineWrite(int64_t bytes, base::Nanos took_ns);
 
  private:
+  static constexpr size_t kBackgroundAtOnce = 16;
+
   io::Backend& io_;
   LogOptions options_;
   LogCounters counters_;
@@ -78,6 +85,7 @@ class LogEnvironment {
   FileCache files_;
   PinTable pins_;
   DiskReserve reserve_;
+  task::ByteSemaphore background_{kBackgroundAtOnce};
   CoreJournal* journal_ = nullptr;
   base::Nanos slow_until_ = 0;  // an inline write was slow not long before
   base::Nanos pause_until_ = 0;

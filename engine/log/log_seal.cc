@@ -41,6 +41,7 @@ bool Log::HasBackgroundWork() const {
 }
 
 task::Task<void> Log::Background() {
+  const size_t turn = co_await env_.background().Acquire(1);
   co_await maintenance_.Lock();
   absl::Status status;
   while (status.ok() && !closed_ && !poisoned_ && HasBackgroundWork()) {
@@ -59,6 +60,7 @@ task::Task<void> Log::Background() {
   // What could not be written for want of space is tried again after the next append.
   if (absl::IsDataLoss(status)) Poison(status);
   maintenance_.Unlock();
+  env_.background().Release(turn);
   background_ = false;
   background_done_.NotifyAll();
 }

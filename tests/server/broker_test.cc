@@ -97,16 +97,24 @@ TEST_P(BrokerTest, ManyPartitionsAreSyncedByOnePassWhenItStops) {
 // More partitions are appended to at once than files may be open: they take turns, and none fails.
 TEST_P(BrokerTest, AppendsToManyPartitionsShareFewDescriptors) {
   server_.reset();
-  options_.server.log.open_files_max = 4;
+  constexpr size_t kFiles = 40;
+  constexpr size_t kBehind = 20;  // a core's: 16 of logs' background work, and the journal's
+  constexpr int32_t kPartitions = 600;
+  options_.server.log.open_files_max = kFiles;
   Restart(cores());
-  ASSERT_EQ(server_->CreateTopic("t", 60).outcome, Outcome::kApplied);
+  ASSERT_EQ(server_->CreateTopic("t", kPartitions).outcome, Outcome::kApplied);
+  const size_t before = server_->sim().process().most_open();
+  const size_t at_rest = server_->sim().process().open_count();
   std::vector<std::pair<PartitionId, std::string>> wanted;
-  for (int32_t index = 0; index < 60; ++index) {
+  for (int32_t index = 0; index < kPartitions; ++index) {
     wanted.emplace_back(server_->IdOf("t", index), MakeBatch({}));
   }
   for (const auto& result : ProduceAll(*server_, 0, std::move(wanted))) {
     EXPECT_EQ(result.error, Error::kNone);
   }
+  // Nor do the files that each log then writes behind its appends come on top of those.
+  EXPECT_LE(server_->sim().process().most_open(),
+            std::max(before, at_rest + cores() * (kFiles + kBehind)));
   for (uint32_t core = 0; core < cores(); ++core) {
     const log::FileCache& files = server_->broker(core).log_environment().files();
     EXPECT_GT(files.counters().append_waits, 0u);

@@ -77,6 +77,8 @@ class SimProcess {
   int Add(Fd entry);  // the lowest free number, as in POSIX
   void Remove(int fd);
   size_t open_count() const;
+  // How many were open at the same time at most.
+  size_t most_open() const { return fds_.size() - 3; }
 
  private:
   friend class SimWorld;
