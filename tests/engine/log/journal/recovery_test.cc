@@ -60,6 +60,20 @@ TEST(RecoveryTest, WhatALostJournalMayHaveHadStaysClosedUntilItIsAccepted) {
   });
 }
 
+// A life that does just that; its machine is up again.
+void RunAndKill(Life& life, const StackOptions& options,
+                task::Task<absl::Status> (*run)(Stack* stack)) {
+  {
+    Stack stack(life.machine(), life.known(), options);
+    const auto started = life.machine().TryRun(stack.Start());
+    ASSERT_TRUE(started.has_value() && started->ok());
+    const auto ran = life.machine().TryRun(run(&stack));
+    ASSERT_TRUE(ran.has_value() && ran->ok());
+    life.machine().Kill();
+  }
+  life.machine().Start();
+}
+
 TEST(RecoveryTest, WithoutAnyJournalADirectoryWithDataIsNoNewOne) {
   Life life(1);
   StackOptions options{.journal_only = true};
@@ -148,15 +162,7 @@ TEST(RecoveryTest, SegmentsOfAPageCacheLogThatAreMissingBelowItsSyncedEndAreMiss
   };
   Life life(1);
   const StackOptions options{.cores = 1};
-  {
-    Stack stack(life.machine(), life.known(), options);
-    const auto started = life.machine().TryRun(stack.Start());
-    ASSERT_TRUE(started.has_value() && started->ok());
-    const auto ran = life.machine().TryRun(run(&stack));
-    ASSERT_TRUE(ran.has_value() && ran->ok());
-    life.machine().Kill();
-  }
-  life.machine().Start();
+  ASSERT_NO_FATAL_FAILURE(RunAndKill(life, options, run));
   sim::SimDisk& disk = life.machine().world().disk();
   std::vector<std::string> segments;
   for (const std::string& path : FilesBelow(disk, "/data/topic9-0")) {
@@ -191,15 +197,7 @@ TEST(RecoveryTest, AnEmptyPartitionIsNoSuspectOfWhatWasLostBeforeACheckpoint) {
   };
   Life life(1);
   const StackOptions options{.cores = 1};
-  {
-    Stack stack(life.machine(), life.known(), options);
-    const auto started = life.machine().TryRun(stack.Start());
-    ASSERT_TRUE(started.has_value() && started->ok());
-    const auto ran = life.machine().TryRun(run(&stack));
-    ASSERT_TRUE(ran.has_value() && ran->ok());
-    life.machine().Kill();
-  }
-  life.machine().Start();
+  ASSERT_NO_FATAL_FAILURE(RunAndKill(life, options, run));
   sim::SimDisk& disk = life.machine().world().disk();
   disk.SyncEverything();
   disk.Corrupt("/data/journal/core-0000/0.journal", kJournalBlockBytes, sim::kSectorBytes,
