@@ -162,27 +162,20 @@ task::Task<void> Log::WriteJournaled(FilePin pin) {
   CoreJournal& core = *env_.journal();
   const int64_t fits = static_cast<int64_t>(core.journal().payload_bytes_max());
   const int64_t bypass_bytes = static_cast<int64_t>(core.bypass_bytes());
-  Segment& segment = *queue_.front().segment;
-  // What one op would hold: as many batches as fit a frame, or one that is larger.
-  int64_t queued = 0;
-  for (const Queued& each : queue_) {
-    const auto more = static_cast<int64_t>(each.bytes.size());
-    if (each.segment != &segment || (queued > 0 && queued + more > fits)) break;
-    queued += more;
-  }
-  bool bypass = queued >= bypass_bytes && core.TakeBypass();
-  if (!bypass && static_cast<int64_t>(queue_.front().bytes.size()) > fits) {
+  // As many batches as fit a frame, or one that is larger.
+  int64_t bytes = 0;
+  size_t entries = GatherWrite(fits, &bytes);
+  bool bypass = bytes >= bypass_bytes && core.TakeBypass();
+  if (!bypass && bytes > fits) {
     co_await core.WaitForBypass();
     bypass = true;
   }
-  int64_t bytes = 0;
   if (bypass) {
-    const size_t entries = GatherWrite(env_.options().write_bytes_max, &bytes);
+    entries = GatherWrite(env_.options().write_bytes_max, &bytes);
     co_await WriteInPlace(std::move(pin), entries, bytes);
     core.ReturnBypass();
     co_return;
   }
-  const size_t entries = GatherWrite(fits, &bytes);
   co_await WriteOp(std::move(pin), entries, bytes);
 }
 
