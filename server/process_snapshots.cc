@@ -18,6 +18,7 @@ admin::JournalSnapshot JournalOf(log::CoreJournal& core) {
           .used_bytes = static_cast<uint64_t>(journal.used_bytes()),
           .capacity_bytes = static_cast<uint64_t>(journal.capacity_bytes()),
           .held_bytes = static_cast<uint64_t>(journal.held_bytes()),
+          .oldest_write_ns = journal.oldest_write_ns(),
           .frames = journal.metrics(),
           .reclaim = core.sync().metrics()};
 }

@@ -61,17 +61,19 @@ task::Task<void> Log::WriteQueue() {
 task::Task<int64_t> Log::WriteGathered(const FilePin& pin, Segment& segment, int64_t bytes) {
   const int64_t position = segment.written_bytes;
   const base::Nanos started = env_.io().Now();
+  const bool is_inline = env_.WriteInline(bytes);
   int64_t done;
-  if (env_.WriteInline(bytes)) {
+  if (is_inline) {
     done = WriteInline(pin.fd(), position);
-    env_.NoteInlineWrite(bytes, env_.io().Now() - started);
     ++env_.counters().writes_inline;
   } else {
     done = co_await io::WriteFully(env_.io(), pin.fd(), vectors_.data(),
                                    static_cast<int>(vectors_.size()), position, 0);
     ++env_.counters().writes_ring;
   }
-  env_.write_times().Add(env_.io().Now() - started);
+  const base::Nanos took_ns = env_.io().Now() - started;
+  if (is_inline) env_.NoteInlineWrite(bytes, took_ns);
+  env_.write_times().Add(took_ns);
   co_return done;
 }
 
@@ -97,7 +99,8 @@ task::Task<absl::StatusOr<FilePin>> Log::PinForWriting(Segment& segment, bool ap
 size_t Log::GatherWrite(int64_t bytes_max, int64_t* bytes) {
   vectors_.clear();
   *bytes = 0;
-  for (const Queued& queued : queue_) {
+  for (size_t i = 0; i < queue_.size(); ++i) {
+    const Queued& queued = queue_[i];
     const int64_t more = static_cast<int64_t>(queued.bytes.size());
     if (!vectors_.empty() && (queued.segment != queue_.front().segment ||
                               vectors_.size() == IOV_MAX || *bytes + more > bytes_max)) {
@@ -140,7 +143,7 @@ void Log::Written(size_t entries, int64_t bytes) {
   unsynced_bytes_ += bytes;
   written_end_ = queue_[entries - 1].end;
   if (!Journaled()) durable_end_ = written_end_;
-  queue_.erase(queue_.begin(), queue_.begin() + static_cast<ptrdiff_t>(entries));
+  queue_.pop_front(entries);
   queued_bytes_ -= bytes;
   if (!poisoned_) write_status_ = absl::OkStatus();
   rate_bytes_ += bytes;

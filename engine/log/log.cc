@@ -273,7 +273,8 @@ void Log::FailFrom(base::Offset end, const absl::Status& why) {
 // was below.
 absl::Status Log::FailureOf(const AppendResult& append) const {
   if (append.generation == generation_) return absl::OkStatus();
-  for (const Rollback& rollback : rollbacks_) {
+  for (size_t i = 0; i < rollbacks_.size(); ++i) {
+    const Rollback& rollback = rollbacks_[i];
     if (rollback.generation < append.generation) continue;
     if (append.end_offset > rollback.end) return rollback.status;
     if (rollback.generation == append.generation) return absl::OkStatus();

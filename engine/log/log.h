@@ -28,7 +28,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
@@ -40,6 +39,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "engine/base/bytes.h"
+#include "engine/base/ring_queue.h"
 #include "engine/base/types.h"
 #include "engine/log/batch.h"
 #include "engine/log/epoch_cache.h"
@@ -308,7 +308,7 @@ class Log : private JournaledLog {
   void StartBackground();
   bool HasBackgroundWork() const;
   task::Task<void> Background();
-  task::Task<absl::Status> SyncEpochs();
+  task::Task<absl::Status> SaveEpochs(bool sync);
   task::Task<absl::Status> SaveSealed();
   task::Task<absl::Status> SaveSegment(Segment& segment, bool sync);
   bool IsSaved();
@@ -407,13 +407,13 @@ class Log : private JournaledLog {
   base::Offset synced_end_;
   base::Offset recovery_point_;
 
-  std::deque<Queued> queue_;
+  base::RingQueue<Queued> queue_;
   std::vector<iovec> vectors_;  // of the write in flight
   int64_t queued_bytes_ = 0;
   bool writing_ = false;
   task::WaitList queue_drained_;
   uint32_t generation_ = 0;
-  std::deque<Rollback> rollbacks_;
+  base::RingQueue<Rollback> rollbacks_;
   task::IntrusiveList<Waiter> waiters_;
   absl::Status write_status_;
   bool poisoned_ = false;

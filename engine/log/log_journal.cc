@@ -203,7 +203,11 @@ task::Task<void> Log::WriteOp(FilePin pin, size_t entries, int64_t bytes) {
     FailQueue(status.ok() ? WhyNotStaged() : status);
     co_return;
   }
-  if (task::Scheduler::Current().ready_count() > kAloneTasks) co_await NextTurn();
+  if (task::Scheduler::Current().ready_count() > kAloneTasks) {
+    co_await NextTurn();
+    // The turn was over before all had staged theirs.
+    if (env_.journal()->journal().next_seq() <= staged.seq) co_await NextTurn();
+  }
   const int64_t done = co_await WriteGathered(pin, segment, bytes);
   if (done == bytes) {
     Written(entries, bytes);
@@ -419,7 +423,7 @@ task::Task<absl::Status> Log::SyncFiles() {
     }
   }
   RT_CO_RETURN_IF_ERROR(co_await SyncNames());
-  RT_CO_RETURN_IF_ERROR(co_await SyncEpochs());
+  RT_CO_RETURN_IF_ERROR(co_await SaveEpochs(/*sync=*/true));
   unsynced_bytes_ -= before;
   co_return absl::OkStatus();
 }
@@ -451,7 +455,7 @@ task::Task<absl::Status> Log::StartWriteback() {
 
 task::Task<absl::Status> Log::WriteBackFiles() {
   RT_CO_RETURN_IF_ERROR(co_await SaveSealed());
-  RT_CO_RETURN_IF_ERROR(co_await SyncEpochs());
+  RT_CO_RETURN_IF_ERROR(co_await SaveEpochs(/*sync=*/false));
   for (size_t i = 0; i < segments_.size(); ++i) {
     Segment& segment = *segments_[i];
     if (!segment.dirty) continue;
@@ -473,6 +477,7 @@ void Log::OnSynced(uint64_t, const LogEnd&) {
     all = all && !segment->dirty;
   }
   if (all) unsynced_bytes_ = 0;
+  epochs_unsynced_ = false;  // written before the sync began, or synced by themselves
 }
 
 // A page_cache log has no entries that lead to its end: sealed segments say how far it is synced.

@@ -32,7 +32,6 @@ void Log::StartBackground() {
 }
 
 bool Log::HasBackgroundWork() const {
-  if (epochs_dirty_) return true;
   for (size_t i = segments_.size() - 1; i-- > 0;) {
     if (segments_[i]->saved) break;
     if (segments_[i + 1]->base() <= written_end_) return true;
@@ -45,13 +44,7 @@ task::Task<void> Log::Background() {
   co_await maintenance_.Lock();
   absl::Status status;
   while (status.ok() && !closed_ && !poisoned_ && HasBackgroundWork()) {
-    if (epochs_dirty_) {
-      epochs_dirty_ = false;
-      status = co_await ReplaceUnsynced(env_.io(), directory_ + "/" + kEpochCheckpointFile,
-                                        epochs_.Encode());
-      (status.ok() ? epochs_unsynced_ : epochs_dirty_) = true;
-    }
-    if (status.ok()) status = co_await SaveSealed();
+    status = co_await SaveSealed();
     if (status.ok() && active().index().unsaved() > kUnsavedEntriesMax) {
       Segment& segment = active();
       status = co_await segment.index().Save(segment.written_bytes);
@@ -65,14 +58,16 @@ task::Task<void> Log::Background() {
   background_done_.NotifyAll();
 }
 
-// Batches below the recovery point are not read again for their epochs, so these come first.
-task::Task<absl::Status> Log::SyncEpochs() {
-  if (!epochs_dirty_ && !epochs_unsynced_) co_return absl::OkStatus();
+// Batches below the recovery point are not read again for their epochs, so these come first; the
+// batches above tell theirs, so that nobody else writes the file.
+task::Task<absl::Status> Log::SaveEpochs(bool sync) {
+  if (!epochs_dirty_ && !(sync && epochs_unsynced_)) co_return absl::OkStatus();
   epochs_dirty_ = false;
-  const absl::Status status = co_await io::ReplaceFile(
-      env_.io(), directory_ + "/" + kEpochCheckpointFile, epochs_.Encode());
+  const std::string path = absl::StrCat(directory_, "/", kEpochCheckpointFile);
+  const absl::Status status = sync ? co_await io::ReplaceFile(env_.io(), path, epochs_.Encode())
+                                   : co_await ReplaceUnsynced(env_.io(), path, epochs_.Encode());
   if (status.ok()) {
-    epochs_unsynced_ = false;
+    epochs_unsynced_ = !sync;
   } else {
     epochs_dirty_ = true;
   }
@@ -88,7 +83,7 @@ task::Task<absl::Status> Log::SaveSealed() {
     segment.EndTimeIndex();  // recovery, which found it sealed, has not
     RT_CO_RETURN_IF_ERROR(co_await SaveSegment(segment, /*sync=*/true));
     RT_CO_RETURN_IF_ERROR(co_await SyncNames());
-    RT_CO_RETURN_IF_ERROR(co_await SyncEpochs());
+    RT_CO_RETURN_IF_ERROR(co_await SaveEpochs(/*sync=*/true));
     segment.saved = true;
     recovery_point_ = std::max(recovery_point_, segments_[i + 1]->base());
     synced_end_ = std::max(synced_end_, recovery_point_);

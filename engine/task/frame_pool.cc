@@ -1,5 +1,6 @@
 #include "engine/task/frame_pool.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <new>
 
@@ -13,18 +14,31 @@ void FreeFrame(void* frame, size_t) { ::operator delete(frame); }
 #else
 namespace {
 
+// Small frames in fine steps. Those that hold a page or two, or the frames of the tasks that the
+// compiler has put into them, are few: coarse ones.
 constexpr size_t kStepBytes = 64;
-// Frames that hold a page, or those of the tasks that the compiler has put into them, are this
-// large.
-constexpr size_t kLargestBytes = 8192;
-constexpr size_t kClasses = kLargestBytes / kStepBytes;
+constexpr size_t kSmallBytes = 4096;
+constexpr size_t kLargeStepBytes = 1024;
+constexpr size_t kLargestBytes = 16384;
+constexpr size_t kSmallClasses = kSmallBytes / kStepBytes;
+constexpr size_t kClasses = kSmallClasses + (kLargestBytes - kSmallBytes) / kLargeStepBytes;
 constexpr size_t kKeptPerClass = 256;
-// Of each class; at most 30 MiB a thread in all, reached only under load.
+// Of each class; at most 18 MiB a thread in all, reached only under load.
 constexpr size_t kKeptBytesPerClass = 256 << 10;
 
+constexpr size_t ClassOf(size_t bytes) {
+  if (bytes <= kSmallBytes) return (bytes + kStepBytes - 1) / kStepBytes - 1;
+  return kSmallClasses + (bytes - kSmallBytes + kLargeStepBytes - 1) / kLargeStepBytes - 1;
+}
+constexpr size_t BytesOf(size_t size_class) {
+  if (size_class < kSmallClasses) return (size_class + 1) * kStepBytes;
+  return kSmallBytes + (size_class - kSmallClasses + 1) * kLargeStepBytes;
+}
+static_assert(ClassOf(kLargestBytes) == kClasses - 1 && BytesOf(kClasses - 1) == kLargestBytes);
+static_assert(BytesOf(ClassOf(kSmallBytes + 1)) == kSmallBytes + kLargeStepBytes);
+
 constexpr size_t KeptOf(size_t size_class) {
-  const size_t fitting = kKeptBytesPerClass / ((size_class + 1) * kStepBytes);
-  return fitting < kKeptPerClass ? fitting : kKeptPerClass;
+  return std::min(kKeptBytesPerClass / BytesOf(size_class), kKeptPerClass);
 }
 
 struct FreeNode {
@@ -48,15 +62,13 @@ struct Freelists {
 
 thread_local Freelists freelists;
 
-size_t ClassOf(size_t bytes) { return (bytes + kStepBytes - 1) / kStepBytes - 1; }
-
 }  // namespace
 
 void* AllocateFrame(size_t bytes) {
   if (bytes > kLargestBytes) return ::operator new(bytes);
   const size_t size_class = ClassOf(bytes);
   FreeNode* node = freelists.heads[size_class];
-  if (node == nullptr) return ::operator new((size_class + 1) * kStepBytes);
+  if (node == nullptr) return ::operator new(BytesOf(size_class));
   freelists.heads[size_class] = node->next;
   --freelists.counts[size_class];
   return node;

@@ -116,6 +116,13 @@ constexpr CoreMetric kJournalMetrics[] = {
      RT_READ(journal.frames.payload_bytes)},
     {"ringtail_journal_frame_bytes_total", "Bytes of all frames, padding included.", kCounter,
      RT_READ(journal.frames.frame_bytes)},
+    {"ringtail_journal_oldest_write_seconds", "How long the oldest write in flight has taken.",
+     kGauge,
+     [](const CoreSnapshot& core) {
+       return static_cast<double>(core.journal.oldest_write_ns) / base::kNanosPerSecond;
+     }},
+    {"ringtail_journal_late_frames_total", "Writes that took longer than 10 s.", kCounter,
+     RT_READ(journal.frames.late_frames)},
     {"ringtail_journal_stalls_total", "Times that the journal was full.", kCounter,
      RT_READ(journal.frames.stalls)},
     {"ringtail_journal_stall_seconds_total", "How long appends waited for space in it.", kCounter,

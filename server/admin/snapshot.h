@@ -60,7 +60,8 @@ struct JournalSnapshot {
   std::string closed_reason;
   uint64_t used_bytes = 0;
   uint64_t capacity_bytes = 0;
-  uint64_t held_bytes = 0;  // kept for closed partitions
+  uint64_t held_bytes = 0;      // kept for closed partitions
+  int64_t oldest_write_ns = 0;  // in flight for so long; 0: none is
   log::JournalMetrics frames;
   log::JournalReclaimMetrics reclaim;
 };

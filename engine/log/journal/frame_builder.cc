@@ -4,6 +4,7 @@
 
 #include "engine/base/check.h"
 #include "engine/base/crc32c.h"
+#include "engine/base/stream_copy.h"
 #include "engine/log/journal/mutants.h"
 
 namespace ringtail::log {
@@ -23,11 +24,12 @@ void FrameBuilder::Add(EntryHeader entry, const Payload& payload) {
     entry.payload_offset = static_cast<uint32_t>(payloads_end_);
     uint8_t* to = buffer_ + payloads_end_;
     for (const iovec& part : payload.parts()) {
-      std::memcpy(to, part.iov_base, part.iov_len);
+      entry.payload_crc = base::Crc32cExtend(
+          entry.payload_crc, {static_cast<const uint8_t*>(part.iov_base), part.iov_len});
+      base::StreamCopy(to, part.iov_base, part.iov_len);
       to += part.iov_len;
     }
-    entry.payload_crc = base::Crc32c(base::ByteView(buffer_ + payloads_end_, bytes));
-    std::memset(to, 0, PaddedPayload(bytes) - bytes);
+    base::StreamZero(to, PaddedPayload(bytes) - bytes);
     payloads_end_ += PaddedPayload(bytes);
   }
   table_.push_back(entry);
@@ -51,14 +53,15 @@ base::ByteView FrameBuilder::Finish(const FramePlace& place, uint64_t seq, uint6
   header.flags = flags;
   header.table_offset = static_cast<uint32_t>(payloads_end_);
   std::memcpy(header.dir_id, place.dir_id.bytes.data(), sizeof(header.dir_id));
-  if (table_bytes > 0) std::memcpy(buffer_ + payloads_end_, table_.data(), table_bytes);
+  const auto* table = reinterpret_cast<const uint8_t*>(table_.data());
+  header.header_crc = base::Crc32cExtend(
+      base::Crc32c({reinterpret_cast<const uint8_t*>(&header) + 8, sizeof(FrameHeader) - 8}),
+      {table, table_bytes});
   const size_t end = payloads_end_ + table_bytes;
-  std::memset(buffer_ + end, 0, bytes - end);
+  base::StreamCopy(buffer_ + payloads_end_, table, table_bytes);
+  base::StreamZero(buffer_ + end, bytes - end);
   std::memcpy(buffer_, &header, sizeof(header));
-  const base::ByteView table(buffer_ + payloads_end_, table_bytes);
-  header.header_crc =
-      base::Crc32cExtend(base::Crc32c(base::ByteView(buffer_ + 8, sizeof(FrameHeader) - 8)), table);
-  std::memcpy(buffer_, &header, sizeof(header));
+  base::StreamFence();
   return {buffer_, bytes};
 }
 

@@ -1,5 +1,7 @@
 #include "engine/log/journal/journal.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
@@ -17,12 +19,20 @@
 namespace ringtail::log {
 namespace {
 
+constexpr base::Nanos kLateReportsEnd = 24 * 3600 * base::kNanosPerSecond;
 constexpr int kYieldsMax = 8;      // how long the end of a turn is waited for
 constexpr int kStallPercent = 90;  // of the capacity: payloads wait
 constexpr int64_t kBlock = kJournalBlockBytes;
 
-uint8_t* AllocateAligned(size_t bytes) {
-  void* memory = std::aligned_alloc(kJournalBlockBytes, bytes);
+constexpr size_t kLargePageBytes = 2 << 20;
+constexpr size_t kLargeFrameBytes = 256 << 10;
+constexpr int kLargePageTries = 8;
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25  // Linux 6.1; madvise(2)
+#endif
+
+uint8_t* AllocateAligned(size_t alignment, size_t bytes) {
+  void* memory = std::aligned_alloc(alignment, bytes);
   RT_CHECK(memory != nullptr);
   return static_cast<uint8_t*>(memory);
 }
@@ -36,9 +46,11 @@ Journal::Journal(io::Backend& io, JournalOptions options) : io_(io), options_(st
   if (options_.sync_mode == JournalSyncMode::kFdatasync) options_.depth = 1;
   options_.files_min = std::max<size_t>(options_.files_min, 2);
   const size_t slots = options_.depth + 1;
-  memory_ = AllocateAligned(slots * kFrameBytesMax);
+  memory_bytes_ =
+      (slots * kFrameBytesMax + kLargePageBytes - 1) / kLargePageBytes * kLargePageBytes;
+  memory_ = AllocateAligned(kLargePageBytes, memory_bytes_);
   const auto chunk = static_cast<size_t>(options_.zero_chunk_bytes);
-  zeros_ = AllocateAligned(chunk + kJournalBlockBytes);
+  zeros_ = AllocateAligned(kJournalBlockBytes, chunk + kJournalBlockBytes);
   std::memset(zeros_, 0, chunk);
   for (size_t i = 0; i < slots; ++i) {
     slots_.push_back(std::make_unique<Slot>(memory_ + i * kFrameBytesMax));
@@ -139,7 +151,7 @@ Journal::Slot* Journal::TakeSlot() {
   unused_.pop_back();
   slot->builder.Reset();
   slot->clients.clear();
-  slot->written = false;
+  slot->written = slot->late = false;
   return slot;
 }
 
@@ -148,13 +160,17 @@ Journal::Slot* Journal::TakeSlot() {
 void Journal::FlushLater() {
   if (flush_queued_ || closed_ || in_flight_.size() >= options_.depth) return;
   flush_queued_ = true;
+  flush_turn_ = task::Scheduler::Current().now();
   background_.Add();
   task::Spawn("journal flush", FlushAtEndOfTurn());
 }
 
-// All that is ready now may have something to stage; it runs first.
+// All that is ready now may have something to stage; it runs first. Not what the loop's next turn
+// makes ready: inline writes of what has been staged, say, which the device need not wait for.
 task::Task<void> Journal::FlushAtEndOfTurn() {
-  for (int i = 0; i < kYieldsMax && task::Scheduler::Current().ready_count() > 0; ++i) {
+  const task::Scheduler& scheduler = task::Scheduler::Current();
+  for (int i = 0; i < kYieldsMax && scheduler.ready_count() > 0; ++i) {
+    if (scheduler.now() != flush_turn_) break;
     co_await task::Yield();
   }
   flush_queued_ = false;
@@ -194,6 +210,7 @@ bool Journal::Place(size_t bytes) {
 void Journal::Submit(Slot* slot, uint32_t flags) {
   File* file = head_;
   RT_CHECK(in_flight_.size() < options_.depth);
+  if (slot->builder.frame_bytes() >= kLargeFrameBytes) UseLargePages();
   RT_CHECK(in_flight_.empty() || in_flight_.back()->seq + 1 == next_seq_);  // J2
   slot->seq = next_seq_++;
   slot->durable_seq = durable_seq_;
@@ -214,6 +231,10 @@ void Journal::Submit(Slot* slot, uint32_t flags) {
   file->position += static_cast<int64_t>(slot->bytes);
   RT_CHECK(file->position <= options_.file_bytes && used_bytes() <= capacity_bytes());  // J15
   in_flight_.push_back(slot);
+  slot->submitted_at = io_.Now();
+  if (!late_timer_.armed()) {
+    late_timer_.Arm(task::Scheduler::Current(), slot->submitted_at + options_.late_after_ns);
+  }
   if (flags == 0) {
     last_entry_seq_ = slot->seq;
     metrics_.submit_us.Record(static_cast<uint64_t>(io_.Now() - slot->staged_at) / 1000);
@@ -233,11 +254,24 @@ void Journal::Submit(Slot* slot, uint32_t flags) {
   if (on_fill_ != nullptr) on_fill_(on_fill_argument_);
 }
 
+// A large frame in large pages is pinned and described to the device in a few pieces instead of
+// hundreds: see (h) in perf/README.md. Small frames touch little of the memory, which would all be
+// taken then, so that it waits for the first large one. What is in flight cannot be moved.
+void Journal::UseLargePages() {
+  if (large_page_tries_ >= kLargePageTries || !in_flight_.empty()) return;
+  ++large_page_tries_;
+  if (madvise(memory_, memory_bytes_, MADV_COLLAPSE) == 0) large_page_tries_ = kLargePageTries;
+}
+
 task::Task<void> Journal::WriteFrame(Slot* slot) {
-  const base::Nanos started = io_.Now();
   const File* file = slot->file;
   const int result = co_await WriteDurably(file->fd, slot->buffer, slot->bytes, slot->position);
-  metrics_.frame_us.Record(static_cast<uint64_t>(io_.Now() - started) / 1000);
+  const base::Nanos took_ns = io_.Now() - slot->submitted_at;
+  metrics_.frame_us.Record(static_cast<uint64_t>(took_ns) / 1000);
+  if (slot->late) {
+    RT_LOG(kWarn, "{}: the device answered after {} s", file->path,
+           took_ns / base::kNanosPerSecond);
+  }
   RT_CHECK(std::memcmp(&slot->header, slot->buffer, sizeof(slot->header)) == 0);  // J14
   slot->written = result == 0;
   if (result < 0) {
@@ -261,6 +295,7 @@ void Journal::Retire() {
     moved = true;
     TellDurable(slot);
   }
+  if (in_flight_.empty()) late_timer_.Disarm();  // an idle journal has no timer
   if (!moved || closed_) return;
   last_frame_at_ = task::Scheduler::Current().now();
   durable_changed_.NotifyAll();
@@ -290,6 +325,7 @@ void Journal::Close(const absl::Status& why) {
   closed_ = true;
   status_ = why;
   seal_timer_.Disarm();
+  late_timer_.Disarm();
   std::vector<Slot*> pending(in_flight_.begin(), in_flight_.end());
   if (filling_ != nullptr) pending.push_back(filling_);
   for (Slot* slot : pending) {
@@ -317,7 +353,7 @@ void Journal::ArmSeal() {
 }
 
 void Journal::SealDue(task::Timer* timer) {
-  Journal* journal = static_cast<SealTimer*>(timer)->journal;
+  Journal* journal = static_cast<JournalTimer*>(timer)->journal;
   if (!journal->NeedsSeal()) return;  // armed again when what is under way has completed
   if (journal->last_frame_at_ + journal->options_.seal_after_ns >
       task::Scheduler::Current().now()) {
@@ -334,6 +370,34 @@ task::Task<void> Journal::SealIfQuiet() {
   if (NeedsSeal() && fits && Place(kJournalBlockBytes)) Submit(TakeSlot(), kFrameFlagSeal);
   background_.Done();
   co_return;
+}
+
+// --- Devices that do not answer.
+
+base::Nanos Journal::oldest_write_ns() const {
+  return in_flight_.empty() ? 0 : io_.Now() - in_flight_.front()->submitted_at;
+}
+
+void Journal::LateDue(task::Timer* timer) {
+  static_cast<JournalTimer*>(timer)->journal->ReportLate();
+}
+
+// Frames that follow each other do not set the timer back: it looks at what is in flight when it is
+// due.
+void Journal::ReportLate() {
+  if (closed_ || in_flight_.empty()) return;
+  Slot* oldest = in_flight_.front();
+  const base::Nanos took_ns = oldest_write_ns();
+  base::Nanos again_at = oldest->submitted_at + options_.late_after_ns;
+  if (took_ns >= options_.late_after_ns) {
+    if (!oldest->late) ++metrics_.late_frames;
+    oldest->late = true;
+    RT_LOG(kError, "{}: a write has taken {} s so far: the device does not answer",
+           oldest->file->path, took_ns / base::kNanosPerSecond);
+    if (took_ns >= kLateReportsEnd) return;  // by now it has been said often enough
+    again_at = oldest->submitted_at + 2 * took_ns;
+  }
+  late_timer_.Arm(task::Scheduler::Current(), again_at);
 }
 
 // --- Space.

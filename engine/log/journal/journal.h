@@ -63,6 +63,7 @@ struct JournalOptions {
   JournalSyncMode sync_mode = JournalSyncMode::kDataSync;
   int64_t reserve_bytes = 256 << 10;  // for entries without payload
   base::Nanos seal_after_ns = 50 * base::kNanosPerMilli;
+  base::Nanos late_after_ns = 10 * base::kNanosPerSecond;  // a write that takes longer is reported
   int64_t zero_chunk_bytes = 1 << 20;
   std::vector<HeldJournalFile> held;  // from earlier runs; those in `directory` are left alone
   const DiskReserve* reserve =
@@ -80,6 +81,7 @@ struct JournalMetrics {
   uint64_t files_made = 0;
   uint64_t stalls = 0;
   uint64_t stall_us = 0;
+  uint64_t late_frames = 0;  // took longer than late_after_ns, or do so now
   base::Histogram entries_per_frame;
   base::Histogram frame_us;   // from handing the write over to its completion
   base::Histogram submit_us;  // from the first entry's staging to handing over
@@ -157,6 +159,8 @@ class Journal {
   int64_t held_bytes() const { return held_bytes_; }
   size_t ready_files() const { return ready_.size(); }
   size_t ring_files() const { return files_.size(); }
+  // How long the oldest write in flight has taken so far; 0: none is.
+  base::Nanos oldest_write_ns() const;
   JournalSyncMode sync_mode() const { return options_.sync_mode; }
   const JournalOptions& options() const { return options_; }
   const JournalMetrics& metrics() const { return metrics_; }
@@ -202,8 +206,10 @@ class Journal {
     int64_t position = 0;
     size_t bytes = 0;
     base::Nanos staged_at = 0;
+    base::Nanos submitted_at = 0;
     FrameHeader header;  // as it was when it was handed over
     bool written = false;
+    bool late = false;  // it has been reported
   };
 
   Journal(io::Backend& io, JournalOptions options);
@@ -215,6 +221,7 @@ class Journal {
   task::Task<void> FlushAtEndOfTurn();
   bool Place(size_t bytes);
   void Submit(Slot* slot, uint32_t flags);
+  void UseLargePages();
   task::Task<void> WriteFrame(Slot* slot);
   void Retire();
   void TellDurable(Slot* slot);
@@ -226,6 +233,8 @@ class Journal {
   static void SealDue(task::Timer* timer);
   task::Task<void> SealIfQuiet();
   bool NeedsSeal() const;
+  static void LateDue(task::Timer* timer);
+  void ReportLate();
 
   // journal_files.cc
   task::Task<absl::Status> OpenFiles();
@@ -247,7 +256,9 @@ class Journal {
   io::Backend& io_;
   JournalOptions options_;
   uint8_t* memory_ = nullptr;  // (depth + 1) frames
-  uint8_t* zeros_ = nullptr;   // zero_chunk_bytes, and a block for headers behind it
+  size_t memory_bytes_ = 0;
+  int large_page_tries_ = 0;
+  uint8_t* zeros_ = nullptr;  // zero_chunk_bytes, and a block for headers behind it
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<Slot*> unused_;
   Slot* filling_ = nullptr;
@@ -263,6 +274,7 @@ class Journal {
   bool stalled_ = false;
   base::Nanos stalled_since_ = 0;
   bool flush_queued_ = false;
+  base::Nanos flush_turn_ = 0;  // the time of the turn in which it was
   task::WaitList room_;
   task::WaitList durable_changed_;
 
@@ -281,11 +293,12 @@ class Journal {
   task::WaitList prepare_changed_;
   task::Latch background_;
 
-  struct SealTimer : task::Timer {
-    explicit SealTimer(Journal* journal) : Timer(&Journal::SealDue), journal(journal) {}
+  struct JournalTimer : task::Timer {
+    JournalTimer(Journal* journal, void (*due)(task::Timer*)) : Timer(due), journal(journal) {}
     Journal* journal;
   };
-  SealTimer seal_timer_{this};
+  JournalTimer seal_timer_{this, &Journal::SealDue};
+  JournalTimer late_timer_{this, &Journal::LateDue};
   base::Nanos last_frame_at_ = 0;
   void (*on_fill_)(void*) = nullptr;
   void* on_fill_argument_ = nullptr;

@@ -9,11 +9,11 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <optional>
 
 #include "absl/status/status.h"
 #include "engine/base/bytes.h"
+#include "engine/base/ring_queue.h"
 #include "engine/base/types.h"
 #include "engine/log/journal/journal.h"
 #include "engine/log/journal/journal_format.h"
@@ -124,7 +124,7 @@ class JournalPartition : public JournalClient, public task::ListNode {
   // Files with live entries, oldest first.
   template <class Visit>
   void VisitFiles(Visit visit) const {
-    for (const FileSpan& file : files_) visit(file.number);
+    for (size_t i = 0; i < files_.size(); ++i) visit(files_[i].number);
   }
 
  private:
@@ -153,7 +153,7 @@ class JournalPartition : public JournalClient, public task::ListNode {
   JournaledLog& log_;
   base::Uuid topic_id_;
   uint32_t partition_;
-  std::deque<Op> ops_;  // pending, in order; the front has number first_op_
+  base::RingQueue<Op> ops_;  // pending, in order; the front has number first_op_
   uint64_t first_op_ = 1;
   bool failed_ = false;
 
@@ -166,8 +166,8 @@ class JournalPartition : public JournalClient, public task::ListNode {
   bool page_cache_ = false;
   bool dropped_ = false;
 
-  std::deque<FileSpan> files_;  // with live entries
-  uint64_t last_seq_ = 0;       // of the last placed entry
+  base::RingQueue<FileSpan> files_;  // with live entries
+  uint64_t last_seq_ = 0;            // of the last placed entry
   base::Nanos live_since_ = 0;
   LogEnd staged_end_;  // after all ops
   LogEnd base_;        // where it began, if SetBase told nothing

@@ -15,7 +15,7 @@
 namespace ringtail::log {
 namespace {
 
-constexpr int64_t kGatherBytes = 1 << 20;
+constexpr size_t kGatherBytes = 1 << 20;
 
 }  // namespace
 
@@ -127,11 +127,12 @@ task::Task<bool> SegmentFiles::Connects(LogEnd from, LogEnd to,
   co_return true;
 }
 
-task::Task<absl::Status> SegmentFiles::Write(uint64_t base, int64_t position,
-                                             base::ByteView bytes) {
-  const auto gathered = static_cast<int64_t>(write_bytes_.size());
-  const bool continues = base == write_base_ && position == write_position_ + gathered;
-  if (gathered > 0 && (!continues || gathered >= kGatherBytes)) {
+task::Task<absl::StatusOr<base::MutableByteView>> SegmentFiles::RoomToWrite(uint64_t base,
+                                                                            int64_t position,
+                                                                            size_t bytes) {
+  const int64_t gathered_end = write_position_ + static_cast<int64_t>(gathered_);
+  const bool continues = base == write_base_ && position == gathered_end;
+  if (gathered_ > 0 && (!continues || gathered_ + bytes > kGatherBytes)) {
     RT_CO_RETURN_IF_ERROR(co_await WriteGathered());
   }
   if (write_fd_ >= 0 && base != write_base_) co_await Discard();
@@ -140,16 +141,19 @@ task::Task<absl::Status> SegmentFiles::Write(uint64_t base, int64_t position,
     RT_CO_ASSIGN_OR_RETURN(write_fd_, co_await Open(base, O_RDWR | (made ? O_CREAT : 0)));
     write_base_ = base;
   }
-  if (write_bytes_.empty()) write_position_ = position;
-  write_bytes_.insert(write_bytes_.end(), bytes.begin(), bytes.end());
-  co_return absl::OkStatus();
+  if (gathered_ == 0) write_position_ = position;
+  if (write_buffer_.size() < gathered_ + bytes) {
+    write_buffer_.resize(std::max(gathered_ + bytes, std::min(2 * gathered_, kGatherBytes)));
+  }
+  const auto room = base::MutableByteView(write_buffer_).subspan(gathered_, bytes);
+  gathered_ += bytes;
+  co_return room;
 }
 
 task::Task<absl::Status> SegmentFiles::WriteGathered() {
-  iovec vector{write_bytes_.data(), write_bytes_.size()};
+  iovec vector{write_buffer_.data(), gathered_};
+  const auto wanted = static_cast<int64_t>(std::exchange(gathered_, 0));
   const int64_t done = co_await io::WriteFully(io_, write_fd_, &vector, 1, write_position_, 0);
-  const auto wanted = static_cast<int64_t>(write_bytes_.size());
-  write_bytes_.clear();
   if (done < wanted) {
     const int error = done < 0 ? static_cast<int>(-done) : ENOSPC;
     co_return io::ErrnoStatus(error, "write", PathOf(write_base_));
@@ -161,13 +165,13 @@ task::Task<absl::Status> SegmentFiles::WriteGathered() {
 
 task::Task<absl::Status> SegmentFiles::Flush() {
   absl::Status status;
-  if (!write_bytes_.empty()) status = co_await WriteGathered();
+  if (gathered_ > 0) status = co_await WriteGathered();
   co_await Discard();
   co_return status;
 }
 
 task::Task<void> SegmentFiles::Discard() {
-  write_bytes_.clear();
+  gathered_ = 0;
   if (write_fd_ >= 0) co_await io::CloseFile(io_, std::exchange(write_fd_, -1));
 }
 

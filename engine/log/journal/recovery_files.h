@@ -34,9 +34,11 @@ class SegmentFiles : public SegmentEvidence {
   // Changes; all are the same when they are made again. Synced by Sync().
   //
   // Writes that continue each other are gathered and made as one, to a file that stays open: an
-  // entry each, they would be four operations each (1 GiB of 1 KiB records: minutes). Before
-  // anything else is done, and also after an error, Flush() or Discard().
-  task::Task<absl::Status> Write(uint64_t base, int64_t position, base::ByteView bytes);
+  // entry each, they would be four operations each (1 GiB of 1 KiB records: minutes). Returns room
+  // for what is to be written there, which the caller fills before the next call. Before anything
+  // else is done Flush(), or, after an error here or of the caller's, Discard().
+  task::Task<absl::StatusOr<base::MutableByteView>> RoomToWrite(uint64_t base, int64_t position,
+                                                                size_t bytes);
   task::Task<absl::Status> Flush();
   task::Task<void> Discard();
   task::Task<absl::Status> Cut(uint64_t base, int64_t bytes);
@@ -52,11 +54,12 @@ class SegmentFiles : public SegmentEvidence {
   io::Backend& io_;
   std::string directory_;
   std::map<uint64_t, int64_t> sizes_;
-  // What Write() has gathered, for the segment that is open.
+  // What RoomToWrite() has gathered, for the segment that is open.
   int write_fd_ = -1;
   uint64_t write_base_ = 0;
   int64_t write_position_ = 0;
-  std::vector<uint8_t> write_bytes_;
+  std::vector<uint8_t> write_buffer_;
+  size_t gathered_ = 0;  // bytes of it
 };
 
 }  // namespace ringtail::log

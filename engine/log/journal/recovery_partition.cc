@@ -21,23 +21,23 @@ class Payloads {
  public:
   Payloads(io::Backend& io, const std::vector<JournalFileFound>& files) : io_(io), files_(files) {}
 
-  task::Task<absl::StatusOr<base::ByteView>> Read(const ScannedEntry& each) {
+  // Into `bytes`, which are as many.
+  task::Task<absl::Status> Read(const ScannedEntry& each, base::MutableByteView bytes) {
     const JournalFileFound& file = files_[each.file];
     if (fd_ < 0 || open_ != each.file) {
       co_await Close();
       RT_CO_ASSIGN_OR_RETURN(fd_, co_await io::OpenFile(io_, file.path, O_RDONLY));
       open_ = each.file;
     }
-    bytes_.resize(each.entry.payload_bytes);
-    iovec vector{bytes_.data(), bytes_.size()};
+    iovec vector{bytes.data(), bytes.size()};
     const int64_t done = co_await io::ReadFully(io_, fd_, &vector, 1, each.payload_at);
     if (done < 0) co_return io::ErrnoStatus(static_cast<int>(-done), "read", file.path);
-    if (static_cast<size_t>(done) != bytes_.size() ||
-        base::Crc32c(base::ByteView(bytes_)) != each.entry.payload_crc) {
+    if (static_cast<size_t>(done) != bytes.size() ||
+        base::Crc32c(bytes) != each.entry.payload_crc) {
       co_return absl::DataLossError(
           absl::StrCat(file.path, " at byte ", each.payload_at, ": changed since it was checked"));
     }
-    co_return base::ByteView(bytes_);
+    co_return absl::OkStatus();
   }
   task::Task<void> Close() {
     if (fd_ >= 0) co_await io::CloseFile(io_, std::exchange(fd_, -1));
@@ -48,7 +48,6 @@ class Payloads {
   const std::vector<JournalFileFound>& files_;
   int fd_ = -1;
   uint32_t open_ = 0;
-  std::vector<uint8_t> bytes_;
 };
 
 CheckpointRecord RecordOf(const JournalKey& key, const RecoveredPartition& partition) {
@@ -428,11 +427,10 @@ task::Task<absl::Status> RecoveryRun::Apply(io::Backend& io, const OldJournal& j
     if (!each->whole) continue;  // the segment has it
     // Also where the page cache has these bytes: after a failed sync the device may not, and the
     // pages count as clean.
-    const auto payload = co_await payloads.Read(*each);
-    status = payload.status();
-    if (status.ok()) {
-      status = co_await files->Write(entry.segment_base, entry.position, *payload);
-    }
+    const auto room =
+        co_await files->RoomToWrite(entry.segment_base, entry.position, entry.payload_bytes);
+    status = room.status();
+    if (status.ok()) status = co_await payloads.Read(*each, *room);
     if (!status.ok()) break;
     partition.bytes_applied += entry.payload_bytes;
   }

@@ -150,6 +150,29 @@ TEST_F(JournalTest, NothingIsToldBeforeTheFrameIsDurable) {
   EXPECT_TRUE(FindFrames(world_->disk(), options_).empty());
 }
 
+TEST_F(JournalTest, AWriteThatDoesNotComeBackIsReported) {
+  Begin();
+  OpenJournal();
+  Settle();
+  const int rule = world_->faults().Add(
+      {.kind = FaultKind::kHang, .codes = {io::OpCode::kWrite}, .path = ".journal", .count = 1});
+  Stage(1);
+  world_->RunFor(9000 * kMilli);
+  EXPECT_EQ(journal_->metrics().late_frames, 0u);
+  EXPECT_GE(journal_->oldest_write_ns(), 8999 * kMilli);
+  world_->RunFor(60000 * kMilli);
+  EXPECT_EQ(journal_->metrics().late_frames, 1u);
+  world_->faults().Release(rule);
+  Settle();
+  EXPECT_EQ(client_.durable.size(), 1u);
+  EXPECT_EQ(journal_->oldest_write_ns(), 0);
+  // What follows is in time, however long ago the timer was set.
+  Stage(2);
+  world_->RunFor(60000 * kMilli);
+  EXPECT_EQ(journal_->metrics().late_frames, 1u);
+  Stop();
+}
+
 TEST_F(JournalTest, SealAfterAPauseThenSilence) {
   Begin();
   OpenJournal();

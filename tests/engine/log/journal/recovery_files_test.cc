@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -23,7 +24,13 @@ class RecoveryFilesTest : public testing::Test {
   }
   sim::SimDisk& disk() { return machine_.world().disk(); }
   absl::Status Write(uint64_t base, int64_t position, const std::string& bytes) {
-    return machine_.Run(files_.Write(base, position, base::AsBytes(bytes)));
+    const auto room = machine_.Run(files_.RoomToWrite(base, position, bytes.size()));
+    if (room.ok()) std::copy(bytes.begin(), bytes.end(), room->begin());
+    return room.status();
+  }
+  task::Task<bool> Discard() {
+    co_await files_.Discard();
+    co_return true;
   }
   absl::Status Flush() { return machine_.Run(files_.Flush()); }
   std::string Content(uint64_t base) {
@@ -86,6 +93,14 @@ TEST_F(RecoveryFilesTest, AFailedWriteIsToldAndNothingOfItIsTriedAgain) {
   EXPECT_TRUE(Flush().ok());
   EXPECT_EQ(matched(writes), 0u);
   EXPECT_EQ(files_.sizes().at(0), 5);
+}
+
+TEST_F(RecoveryFilesTest, RoomThatIsNotFilledIsNotWritten) {
+  ASSERT_TRUE(Write(0, 5, "aaaa").ok());
+  ASSERT_TRUE(machine_.Run(files_.RoomToWrite(0, 9, 4)).ok());
+  EXPECT_TRUE(machine_.Run(Discard()));
+  EXPECT_TRUE(Flush().ok());
+  EXPECT_EQ(Content(0), "first");
 }
 
 }  // namespace

@@ -1,0 +1,21 @@
+// Copying into memory that a device reads next, not this CPU: with stores that go around the
+// caches.
+//
+// A direct write of a buffer leaves its lines in the caches of whatever has read them (a virtual
+// machine's disk is another CPU), and a plain store to such a line first has to get it back: copies
+// of 64 KiB into the journal's frames, which are written over and over, ran at 1 GB/s, and run at
+// 10 with these; see (h) in perf/README.md.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace ringtail::base {
+
+// `to` must not be read right after: it is in no cache.
+void StreamCopy(uint8_t* to, const void* from, size_t bytes);
+void StreamZero(uint8_t* to, size_t bytes);
+// What was streamed is in memory before anything that follows: before the device is told.
+void StreamFence();
+
+}  // namespace ringtail::base
