@@ -123,11 +123,13 @@ class Sender {
     int64_t since_yield = 0;
   };
 
-  // Each moves range.position by what it sent, at least one byte unless it fails.
-  task::Task<absl::Status> SendfileChunk(Range& range, int64_t bytes);
-  task::Task<absl::Status> MappedChunk(Range& range, int64_t bytes, bool zero_copy);
-  task::Task<absl::Status> SpliceChunk(Range& range);
-  task::Task<absl::Status> CopyChunk(Range& range);
+  // Each moves range.position by what it sent, at least one byte unless it fails. Not inlined:
+  // their frames would all be part of SendFileRange's, which each range takes from the pool.
+  [[gnu::noinline]] task::Task<absl::Status> SendfileChunk(Range& range, int64_t bytes);
+  [[gnu::noinline]] task::Task<absl::Status> MappedChunk(Range& range, int64_t bytes,
+                                                         bool zero_copy);
+  [[gnu::noinline]] task::Task<absl::Status> SpliceChunk(Range& range);
+  [[gnu::noinline]] task::Task<absl::Status> CopyChunk(Range& range);
   task::Task<absl::Status> ColdChunk(Range& range);
   task::Task<absl::Status> DrainPipe(Range& range, PipePool::Lease& pipe);
   task::Task<absl::Status> WaitWritable(int socket, Patience& patience);

@@ -326,7 +326,8 @@ void Journal::Close(const absl::Status& why) {
   status_ = why;
   seal_timer_.Disarm();
   late_timer_.Disarm();
-  std::vector<Slot*> pending(in_flight_.begin(), in_flight_.end());
+  std::vector<Slot*> pending;
+  for (size_t i = 0; i < in_flight_.size(); ++i) pending.push_back(in_flight_[i]);
   if (filling_ != nullptr) pending.push_back(filling_);
   for (Slot* slot : pending) {
     for (size_t i = 0; i < slot->clients.size(); ++i) {

@@ -29,6 +29,7 @@
 #include "absl/status/statusor.h"
 #include "engine/base/bytes.h"
 #include "engine/base/histogram.h"
+#include "engine/base/ring_queue.h"
 #include "engine/base/types.h"
 #include "engine/io/backend.h"
 #include "engine/log/disk_reserve.h"
@@ -262,7 +263,7 @@ class Journal {
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<Slot*> unused_;
   Slot* filling_ = nullptr;
-  std::deque<Slot*> in_flight_;  // by seq
+  base::RingQueue<Slot*> in_flight_;  // by seq
   std::vector<Notify> telling_;  // those of a frame that has just become durable
   uint64_t next_seq_ = 1;
   uint64_t durable_seq_ = 0;

@@ -1,6 +1,7 @@
 #include "engine/io/sender.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include <random>
@@ -45,6 +46,7 @@ class SenderFixture {
     }(this));
   }
   ~SenderFixture() {
+    if (map != nullptr) munmap(map, content.size());
     if (peer >= 0) loop.backend().CloseInline(peer);
     loop.backend().CloseInline(socket);
     loop.backend().CloseInline(file);
@@ -53,6 +55,13 @@ class SenderFixture {
   void ShrinkSendBuffer() {
     const int bytes = 16384;  // the receiving side keeps its own, or TCP's window timers rule
     setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+  }
+  // Else the kernel may take pages of it back at any time, as it does on machines that lend their
+  // free memory to others.
+  void KeepHot() {
+    map = mmap(nullptr, content.size(), PROT_READ, MAP_SHARED, file, 0);
+    EXPECT_NE(map, MAP_FAILED);
+    EXPECT_EQ(mlock(map, content.size()), 0);
   }
   void MakeCold() {
     loop.Run([](SenderFixture* self) -> Task<void> {
@@ -97,6 +106,7 @@ class SenderFixture {
   std::string content;
   std::string received;
   absl::Status status = absl::UnknownError("not sent");
+  void* map = nullptr;
   int file = -1;
   int socket = -1;
   int peer = -1;
@@ -115,7 +125,7 @@ TEST_P(EveryPath, SendsTheExactBytes) {
   constexpr int64_t kBytes = (5 << 19) + 77;
   SenderFixture fixture(3 << 20);
   if (reader == Reader::kSlow) fixture.ShrinkSendBuffer();
-  if (cold) fixture.MakeCold();
+  cold ? fixture.MakeCold() : fixture.KeepHot();
   fixture.loop.Spawn(reader == Reader::kFast ? fixture.ReadAll(1 << 20, 0)
                                              : fixture.ReadAll(30011, 3));
   fixture.loop.Run(fixture.SendRange(kPosition, kBytes, path, base::kNever));
