@@ -264,7 +264,7 @@ class Journal {
   std::vector<Slot*> unused_;
   Slot* filling_ = nullptr;
   base::RingQueue<Slot*> in_flight_;  // by seq
-  std::vector<Notify> telling_;  // those of a frame that has just become durable
+  std::vector<Notify> telling_;       // those of a frame that has just become durable
   uint64_t next_seq_ = 1;
   uint64_t durable_seq_ = 0;
   uint64_t recorded_seq_ = 0;    // the largest durable_seq in a completed frame
