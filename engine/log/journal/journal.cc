@@ -19,7 +19,7 @@
 namespace ringtail::log {
 namespace {
 
-constexpr base::Nanos kLateReportsEnd = 24 * 3600 * base::kNanosPerSecond;
+constexpr base::Nanos kLateReportsEnd = 3600 * base::kNanosPerSecond;
 constexpr int kYieldsMax = 8;      // how long the end of a turn is waited for
 constexpr int kStallPercent = 90;  // of the capacity: payloads wait
 constexpr int64_t kBlock = kJournalBlockBytes;

@@ -155,6 +155,11 @@ static_assert(offsetof(EntryHeader, partition) == 16 && offsetof(EntryHeader, ty
 // TRIM is lost, any later entry tells. 0, and before the end of a log that begins, is not told.
 void TellStart(uint64_t log_start, EntryHeader* entry);
 uint64_t StartTold(const EntryHeader& entry);  // 0: it does not tell
+// Where a log that started at `log_start` does after this TRUNCATE, which may be below.
+inline uint64_t StartAfterCut(const EntryHeader& entry, uint64_t log_start) {
+  const bool fresh = (entry.flags & kTruncateStartFresh) != 0;
+  return fresh || entry.end_offset < log_start ? entry.end_offset : log_start;
+}
 
 // Where a frame is looked for. What it says of itself has to fit, or it does not exist (J5).
 struct FramePlace {

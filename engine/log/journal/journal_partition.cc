@@ -106,8 +106,7 @@ void JournalPartition::OnDurable(uint64_t token, uint64_t seq) {
   Op* op = Find(token);
   op->journaled = true;
   const auto type = static_cast<EntryType>(op->entry.type);
-  const bool fresh = type == EntryType::kTruncate && (op->entry.flags & kTruncateStartFresh) != 0;
-  if (fresh) durable_start_ = op->entry.end_offset;
+  if (type == EntryType::kTruncate) durable_start_ = StartAfterCut(op->entry, durable_start_);
   if (type == EntryType::kTrim) durable_start_ = std::max(durable_start_, op->entry.base_offset);
   Advance();
 }
@@ -144,7 +143,7 @@ void JournalPartition::Finish(const Op& op) {
       page_cache_ = (op.entry.flags & kInPlacePageCache) != 0;
       break;
     case EntryType::kTruncate:
-      if ((op.entry.flags & kTruncateStartFresh) != 0) log_start_ = op.entry.end_offset;
+      log_start_ = StartAfterCut(op.entry, log_start_);
       break;
     case EntryType::kTrim:
       log_start_ = std::max(log_start_, op.entry.base_offset);

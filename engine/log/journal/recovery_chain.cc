@@ -45,6 +45,9 @@ class Follower {
   }
   // Of a partition without a record: where its entries say that it was trimmed to.
   void set_trimmed_to(uint64_t offset) { trimmed_to_ = offset; }
+  void CutStart(const EntryHeader& entry) {
+    chain_.log_start = StartAfterCut(entry, chain_.log_start);
+  }
   task::Task<void> Take(const ScannedEntry* each);
   Chain Finish(uint64_t last_seq, uint64_t synced_seq);
 
@@ -151,9 +154,9 @@ task::Task<void> Follower::Append(const ScannedEntry* each) {
 task::Task<void> Follower::Truncate(const ScannedEntry* each) {
   const EntryHeader& entry = each->entry;
   const LogEnd end = {entry.end_offset, entry.segment_base, entry.position};
+  CutStart(entry);
   if ((entry.flags & kTruncateStartFresh) != 0) {
     StartAt(end);
-    chain_.log_start = end.offset;
     co_return;
   }
   if (!chain_.has_end) co_await BeginWithoutRecord(each->seq, end);
@@ -241,17 +244,21 @@ task::Task<absl::StatusOr<Chain>> FollowChain(std::optional<CheckpointRecord> re
       gone.dropped = true;
       co_return gone;
     }
-    const bool fresh =
-        type == EntryType::kTruncate && ((*each)->entry.flags & kTruncateStartFresh) != 0;
+    const bool cut = type == EntryType::kTruncate;
+    const bool fresh = cut && ((*each)->entry.flags & kTruncateStartFresh) != 0;
     if (type == EntryType::kInPlace || fresh) last_in_place = each;
     trimmed_to = std::max(trimmed_to, StartTold((*each)->entry));
     if (type == EntryType::kTrim) trimmed_to = std::max(trimmed_to, (*each)->entry.base_offset);
+    if (cut) trimmed_to = StartAfterCut((*each)->entry, trimmed_to);
   }
   follower.set_trimmed_to(trimmed_to);
   for (auto each = entries.begin(); each != entries.end(); ++each) {
     const EntryType type = TypeOf(**each);
     const bool moves = type == EntryType::kAppend || type == EntryType::kTruncate;
-    if (last_in_place != entries.end() && each < last_in_place && moves) continue;
+    if (last_in_place != entries.end() && each < last_in_place && moves) {
+      if (type == EntryType::kTruncate) follower.CutStart((*each)->entry);
+      continue;
+    }
     co_await follower.Take(*each);
   }
   const uint64_t last_seq = entries.empty() ? 0 : entries.back()->seq;

@@ -115,19 +115,26 @@ class Script {
     Known& facts = part->facts();
     if (facts.sent.empty()) co_return absl::OkStatus();
     const size_t keep = facts.sent.size() - Random(std::min<size_t>(facts.sent.size(), 4) + 1);
-    const int64_t end =
+    const int64_t asked =
         std::max(keep == 0 ? facts.sent[0].base : facts.sent[keep - 1].next, facts.log_start_asked);
-    if (end >= facts.end()) co_return absl::OkStatus();
+    if (asked >= facts.end()) co_return absl::OkStatus();
+    // A batch goes as a whole, and with it the log's start where that is within it.
+    int64_t end = asked;
+    for (const Known::Batch& batch : facts.sent) {
+      if (batch.base < asked && asked < batch.next) end = batch.base;
+    }
     // From here on what is above may be there or not, until it has ended.
     const int64_t before = facts.cutting;  // of one that failed: it may have been made all the same
     facts.cutting = std::min(before, end);
     const absl::Status cut =
-        co_await part->log->Truncate(base::Offset(end), Now() + base::kNanosPerSecond);
+        co_await part->log->Truncate(base::Offset(asked), Now() + base::kNanosPerSecond);
     if (!cut.ok()) co_return cut;
     std::erase_if(facts.sent, [&](const Known::Batch& batch) { return batch.base >= end; });
     facts.acked = std::min(facts.acked, end);
     facts.visible = std::min(facts.visible, end);
     facts.synced = std::min(facts.synced, end);
+    facts.log_start = std::min(facts.log_start, end);
+    facts.log_start_asked = std::min(facts.log_start_asked, end);
     facts.branches.clear();
     facts.cutting = before;
     co_return absl::OkStatus();
@@ -217,10 +224,11 @@ inline void CheckLog(SimMachine& machine, const std::string& directory, const Lo
   int64_t promised = std::max(facts.acked, facts.visible);
   if (facts.power && !journal_always) promised = std::min(promised, facts.synced);
   promised = std::min(promised, facts.cutting);
+  const int64_t least_start = std::min(facts.log_start, facts.cutting);
   facts.cutting = INT64_MAX;
   ASSERT_GE(end, promised) << "acked " << facts.acked << ", visible " << facts.visible << ", sent "
                            << facts.end();
-  ASSERT_GE(start, facts.log_start);
+  ASSERT_GE(start, least_start);
   ASSERT_LE(start, std::max(facts.log_start, facts.log_start_asked));
   const std::string found = Segments(machine.world().disk(), directory);
   const std::string difference = Differs(facts.sent, start, end, found);

@@ -333,6 +333,22 @@ TEST_F(RecoveryChainTest, TruncateThatStartsAfreshMayMoveTheStartBack) {
   EXPECT_EQ(Follow().log_start, 6u);
 }
 
+TEST_F(RecoveryChainTest, ATruncateBelowTheStartMovesItBack) {
+  Record(9, 1);
+  At(EntryType::kTrim, 2, 5);
+  At(EntryType::kTruncate, 3, 2);
+  Append(4, 2, 6);
+  EXPECT_EQ(Follow().log_start, 2u);
+}
+
+TEST_F(RecoveryChainTest, ATruncateThatIsVoidBehindAnInPlaceMovesTheStartAllTheSame) {
+  Record(9, 1);
+  At(EntryType::kTrim, 2, 5);
+  At(EntryType::kTruncate, 3, 2);
+  At(EntryType::kInPlace, 4, 4);
+  EXPECT_EQ(Follow().log_start, 2u);
+}
+
 TEST_F(RecoveryChainTest, AnEmptyLogOnRecordBeginsAtAnyOffset) {
   Record(0, 1);
   Append(2, 9, 1, 9);
