@@ -71,6 +71,17 @@ void TakeRecord(const CheckpointRecord& record, RecoveredPartition* partition) {
   partition->page_cache = (record.flags & kRecordPageCache) != 0;
 }
 
+// A log that ends where a segment begins has no file for that one perhaps: it was cut there before
+// the name was synced. The end of the segment before is the same place.
+LogEnd EndInFiles(LogEnd end, const SegmentFiles& files) {
+  const std::map<uint64_t, int64_t>& sizes = files.sizes();
+  const auto behind = sizes.lower_bound(end.segment_base);
+  const bool there = behind != sizes.end() && behind->first == end.segment_base;
+  if (end.position > 0 || there || behind == sizes.begin()) return end;
+  const auto [base, bytes] = *std::prev(behind);
+  return {end.offset, base, static_cast<uint32_t>(bytes)};
+}
+
 constexpr LogEnd kUnknownEnd = {kRecordEndUnknown, kRecordEndUnknown, INT32_MAX};
 
 // Segments of the chain that lie wholly below the log's start are gone, or about to go. False: one
@@ -382,6 +393,7 @@ task::Task<absl::Status> RecoveryRun::RecoverChain(io::Backend& io, JournalKey k
     }
     co_return absl::OkStatus();
   }
+  partition.end = EndInFiles(partition.end, *files);
   if (chain.refused || chain.suspect) {
     Refuse(journal, key, chain.refused ? PartitionVerdict::kRefused : PartitionVerdict::kSuspect,
            chain.reason, good_seq, outcome);

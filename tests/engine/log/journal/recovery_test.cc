@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/result.h"
 #include "gtest/gtest.h"
 #include "tests/engine/log/journal/life.h"
 #include "tests/sim/seeds.h"
@@ -205,6 +206,32 @@ TEST(RecoveryTest, AnEmptyPartitionIsNoSuspectOfWhatWasLostBeforeACheckpoint) {
   ASSERT_TRUE(StartDamaged(life, options).ok());
   EXPECT_EQ(Closed(life), std::set<size_t>{2}) << Why(life);
   life.CheckAll();
+  life.Kill();
+}
+
+// The truncation is durable before the segment's name is: a power cut may take that away.
+TEST(RecoveryTest, ALogThatWasCutWhereASegmentBeginsNeedsNoFileForIt) {
+  auto run = [](Stack* stack) -> task::Task<absl::Status> {
+    const absl::Status made = co_await stack->Create("topic8", Durability::kJournal);
+    if (!made.ok()) co_return made;
+    task::Scheduler& scheduler = task::Scheduler::Current();
+    for (int i = 0; i < 2; ++i) {
+      stack->Append(0, 1, 3000);
+      co_await scheduler.SleepUntil(scheduler.now() + base::kNanosPerMilli);
+      if (i == 0) RT_CO_RETURN_IF_ERROR(stack->parts()[0]->log->Roll());
+    }
+    co_return co_await stack->parts()[0]->log->Truncate(base::Offset(1), base::kNever);
+  };
+  Life life(1);
+  const StackOptions options{.cores = 1};
+  ASSERT_NO_FATAL_FAILURE(RunAndKill(life, options, run));
+  const std::string segment = "/data/topic8-0/00000000000000000001.log";
+  ASSERT_EQ(life.machine().world().disk().Content(segment), "");
+  ASSERT_EQ(life.machine().world().disk().Unlink(segment), 0);
+  const absl::Status started = StartDamaged(life, options);
+  ASSERT_TRUE(started.ok()) << started;
+  EXPECT_TRUE(Closed(life).empty()) << Why(life);
+  EXPECT_EQ(life.parts().at(0)->log->log_end(), base::Offset(1));
   life.Kill();
 }
 

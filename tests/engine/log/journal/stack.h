@@ -233,6 +233,14 @@ class Stack {
           each.directory.c_str(), each.proven, each.page_cache, each.end.offset,
           each.end.segment_base, each.end.position, each.log_start, each.rebuild_from,
           static_cast<long>(each.bytes_cut), static_cast<long>(each.bytes_applied));
+      std::vector<io::DirectoryEntry> files;
+      machine_.world().disk().List(each.directory, &files);
+      for (const io::DirectoryEntry& file : files) {
+        const auto content =
+            machine_.world().disk().Content(absl::StrCat(each.directory, "/", file.name));
+        std::fprintf(stderr, "  %s: %zu bytes\n", file.name.c_str(),
+                     content.has_value() ? content->size() : 0);
+      }
     }
   }
 
