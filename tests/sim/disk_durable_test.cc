@@ -90,7 +90,7 @@ TEST(DiskDurableTest, PrefixAndSuffixFollowTheOrderOfWrites) {
 
 TEST(DiskDurableTest, SubsetTearsBetweenUnits) {
   std::set<std::string> small, large;
-  ForSeeds(200, [&](uint64_t seed) {
+  ForSeeds(600, [&](uint64_t seed) {
     for (const int64_t unit : {kSectorBytes, kPageBytes}) {
       SimDisk disk = MakeDisk(seed);
       const InodeId id = OldFile(disk, 16);
