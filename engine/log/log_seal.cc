@@ -246,13 +246,9 @@ task::Task<absl::Status> Log::SaveAll(bool sync) {
   AddSnapshot(history_start_);
   if (history_start_ < log_end_) AddSnapshot(log_end_);
   RT_CO_RETURN_IF_ERROR(co_await WriteSnapshots(sync));
-  const std::string path = absl::StrCat(directory_, "/", kEpochCheckpointFile);
-  if (!sync) {
-    if (epochs_unsynced_ && !epochs_dirty_) co_return absl::OkStatus();  // the file has them
-    co_return co_await ReplaceUnsynced(env_.io(), path, epochs_.Encode());
-  }
-  RT_CO_RETURN_IF_ERROR(co_await io::ReplaceFile(env_.io(), path, epochs_.Encode()));
-  epochs_dirty_ = epochs_unsynced_ = false;
+  if (!epochs_unsynced_) epochs_dirty_ = true;  // there is perhaps no file yet
+  RT_CO_RETURN_IF_ERROR(co_await SaveEpochs(sync));
+  if (!sync) co_return absl::OkStatus();
   directory_dirty_ = true;
   RT_CO_RETURN_IF_ERROR(co_await SyncWritten());
   AllIsSynced();

@@ -14,7 +14,7 @@ import kafka_wire as wire  # noqa: E402
 
 COUNTER = os.path.abspath("tests/e2e/libcount_allocations.so")
 WARM = 1500
-MEASURED = 3000
+MEASURED = 6000
 # What a segment, an index (an entry for each 4 KiB of a partition) or a journal file needs now and then.
 ALLOWED_PER_REQUEST = 0.05
 PARTITIONS = 6

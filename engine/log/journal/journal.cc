@@ -237,7 +237,7 @@ void Journal::Submit(Slot* slot, uint32_t flags) {
   }
   if (flags == 0) {
     last_entry_seq_ = slot->seq;
-    metrics_.submit_us.Record(static_cast<uint64_t>(io_.Now() - slot->staged_at) / 1000);
+    metrics_.submit_us.Record(static_cast<uint64_t>(slot->submitted_at - slot->staged_at) / 1000);
     metrics_.entries_per_frame.Record(slot->builder.entry_count());
   } else {
     ++metrics_.seals;

@@ -56,6 +56,13 @@ class JournalTest : public testing::Test {
     return journal_->Stage(TestMark(EntryType::kTruncate, 1, token), base::ByteView(), &client_,
                            token);
   }
+  // The next `count` writes do not come back; returns the rule that holds them.
+  int HangWrites(uint64_t count) {
+    return world_->faults().Add({.kind = FaultKind::kHang,
+                                 .codes = {io::OpCode::kWrite},
+                                 .path = ".journal",
+                                 .count = count});
+  }
   void Settle() { world_->RunFor(5 * kMilli); }
   void Stop() { node_->Run(journal_->Stop()); }
   void TearDown() override {
@@ -99,8 +106,7 @@ TEST_F(JournalTest, WhatComesMeanwhileJoinsTheNextFrame) {
   Begin();
   OpenJournal();
   Settle();
-  const int rule = world_->faults().Add(
-      {.kind = FaultKind::kHang, .codes = {io::OpCode::kWrite}, .path = ".journal", .count = 2});
+  const int rule = HangWrites(2);
   Stage(1);
   Settle();
   Stage(2);
@@ -121,8 +127,7 @@ TEST_F(JournalTest, LaterFrameDoneFirstWaits) {
   Begin();
   OpenJournal();
   Settle();
-  const int rule = world_->faults().Add(
-      {.kind = FaultKind::kHang, .codes = {io::OpCode::kWrite}, .path = ".journal", .count = 1});
+  const int rule = HangWrites(1);
   Stage(1);
   Settle();
   Stage(2);
@@ -141,8 +146,7 @@ TEST_F(JournalTest, NothingIsToldBeforeTheFrameIsDurable) {
   Begin();
   OpenJournal();
   Settle();
-  world_->faults().Add(
-      {.kind = FaultKind::kHang, .codes = {io::OpCode::kWrite}, .path = ".journal", .count = 1});
+  HangWrites(1);
   Stage(1);
   Settle();
   EXPECT_TRUE(client_.durable.empty());
@@ -154,8 +158,7 @@ TEST_F(JournalTest, AWriteThatDoesNotComeBackIsReported) {
   Begin();
   OpenJournal();
   Settle();
-  const int rule = world_->faults().Add(
-      {.kind = FaultKind::kHang, .codes = {io::OpCode::kWrite}, .path = ".journal", .count = 1});
+  const int rule = HangWrites(1);
   Stage(1);
   world_->RunFor(9000 * kMilli);
   EXPECT_EQ(journal_->metrics().late_frames, 0u);
@@ -262,8 +265,7 @@ TEST_F(JournalTest, FrameBehindAFailedOneFailsToo) {
   Begin();
   OpenJournal();
   Settle();
-  const int rule = world_->faults().Add(
-      {.kind = FaultKind::kHang, .codes = {io::OpCode::kWrite}, .path = ".journal", .count = 1});
+  const int rule = HangWrites(1);
   Stage(1);
   Settle();
   Stage(2);
