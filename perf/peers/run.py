@@ -146,15 +146,28 @@ def compare(comparison, heading, columns, function, *others):
 
 
 def goal_produce(comparison):
-    ringtail, kafka = compare(comparison, "produce, 1 KiB records, linger 5 ms", THROUGHPUT, comparison.produce)
+    """Beside them the least that any broker has to do, and nothing durable in it."""
+    messages = comparison.size["mb"]
+    raw = ("raw receive and pwrite",
+           lambda: comparison.raw("raw_receive", "receive and pwrite", "--chunk_kib=256", f"--messages={messages}"))
+    ringtail, kafka, least = compare(comparison, "produce, 1 KiB records, linger 5 ms", THROUGHPUT, comparison.produce,
+                                     raw)
     comparison.report.goal("produce: CPU per GB, Ringtail / Kafka", ratio(ringtail, kafka, "cpu_s_per_gb"), 1 / 5)
+    comparison.report.note(f"           the raw loop / Kafka: {ratio(least, kafka, 'cpu_s_per_gb'):.3g}x; "
+                           f"Ringtail / the raw loop: {ratio(ringtail, least, 'cpu_s_per_gb'):.3g}x")
 
 
 def paced(comparison, rate):
-    ringtail, kafka = compare(comparison, f"{rate:,} unbatched records/s, produced and fetched", LATENCY,
-                              lambda broker: comparison.paced(broker, rate))
+    """Beside them a direct write at that rate, which is what being durable takes where none can share it."""
+    seconds = comparison.size["seconds"]
+    raw = ("raw 4 KiB O_DIRECT|DSYNC, paced",
+           lambda: comparison.raw("compare_durable_latency", f"{rate}/s", "--only=O_DIRECT", f"--rates={rate}",
+                                  f"--seconds={seconds}"))
+    ringtail, kafka, write = compare(comparison, f"{rate:,} unbatched records/s, produced and fetched", LATENCY,
+                                     lambda broker: comparison.paced(broker, rate), raw)
     comparison.report.goal(f"{rate:,}/s: ack p99, Ringtail / Kafka", ratio(ringtail, kafka, "p99_us"), 1)
-    return ratio(ringtail, kafka, "cpu_us_per_record")
+    alone = write.median("cpu_us_per_request") / kafka.median("cpu_us_per_record")
+    return ratio(ringtail, kafka, "cpu_us_per_record"), alone
 
 
 def goal_paced_1000(comparison):
@@ -162,7 +175,9 @@ def goal_paced_1000(comparison):
 
 
 def goal_paced_5000(comparison):
-    comparison.report.goal("5,000/s: CPU per record, Ringtail / Kafka", paced(comparison, 5000), 1 / 3)
+    ringtail, alone = paced(comparison, 5000)
+    comparison.report.goal("5,000/s: CPU per record, Ringtail / Kafka", ringtail, 1 / 3)
+    comparison.report.note(f"           the raw write alone / Kafka: {alone:.3g}x")
 
 
 def goal_consume(comparison):
