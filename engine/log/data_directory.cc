@@ -13,6 +13,7 @@
 #include "absl/strings/strip.h"
 #include "engine/base/result.h"
 #include "engine/io/file.h"
+#include "engine/log/segment_name.h"
 #include "engine/task/scheduler.h"
 #include "engine/task/sync.h"
 
@@ -166,6 +167,11 @@ constexpr size_t kDirectoriesAtOnce = 32;
 
 task::Task<absl::Status> MakeUnnamed(io::Backend& io, const NewDirectory& directory) {
   RT_CO_RETURN_IF_ERROR(co_await io::MakeDirectory(io, directory.path));
+  // Its first segment, too: made by the first append of each of many partitions, these files take
+  // more than half of what such a first round costs.
+  RT_CO_RETURN_IF_ERROR(co_await io::WriteNewFile(
+      io, absl::StrCat(directory.path, "/", SegmentFileName(base::Offset(0), kLogSuffix)), "",
+      /*sync=*/false));
   co_return co_await io::WriteNewFile(
       io, absl::StrCat(directory.path, "/", kPartitionMetadataFile, ".tmp"),
       EncodePartitionMetadata(directory.topic_id), /*sync=*/false);

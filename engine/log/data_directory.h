@@ -22,6 +22,7 @@ inline constexpr char kMetaPropertiesFile[] = "meta.properties";
 inline constexpr char kCleanShutdownFile[] = ".kafka_cleanshutdown";
 inline constexpr char kRecoveryPointFile[] = "recovery-point-offset-checkpoint";
 inline constexpr char kLogStartFile[] = "log-start-offset-checkpoint";
+inline constexpr char kCleanEndFile[] = "cleaner-offset-checkpoint";
 inline constexpr char kReplicationFile[] = "replication-offset-checkpoint";
 
 struct MetaProperties {
@@ -69,9 +70,10 @@ struct NewDirectory {
   std::string path;
   base::Uuid topic_id;
 };
-// Makes directories with their partition.metadata, durably, by two calls of `sync`, which syncs all
-// of the file system: what the files hold is on the device before it has their names, so that no
-// power cut leaves one that names nobody. After an error any of them may be there, synced or not.
+// Makes directories with their partition.metadata and an empty first segment, durably, by two calls
+// of `sync`, which syncs all of the file system: what the files hold is on the device before it has
+// their names, so that no power cut leaves one that names nobody. After an error any of them may be
+// there, synced or not.
 task::Task<absl::Status> MakePartitionDirectories(io::Backend& io,
                                                   std::vector<NewDirectory> directories,
                                                   std::function<task::Task<absl::Status>()> sync);
