@@ -11,8 +11,8 @@
 #include "engine/base/crc32c.h"
 #include "engine/log/batch.h"
 #include "engine/log/batch_records.h"
-#include "tools/records/record_batch_builder.h"
-#include "tools/records/record_reader.h"
+#include "engine/records/record_batch_builder.h"
+#include "engine/records/record_reader.h"
 
 namespace ringtail {
 namespace {

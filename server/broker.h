@@ -84,7 +84,8 @@ struct PartitionStatus {
   std::string refuses_appends;  // why, though it is served; empty: it takes them
   base::Offset log_start, high_watermark, log_end;
   base::Offset recovery_point;
-  int64_t log_bytes = 0;  // of batches
+  base::Offset clean_end;  // compacted up to there
+  int64_t log_bytes = 0;   // of batches
   int64_t index_bytes = 0;
   int64_t preallocated_bytes = 0;  // of segment files, behind the batches
   uint32_t segments = 0;
@@ -110,6 +111,13 @@ struct RetentionCounters {
 struct BrokerLatencies {
   base::Histogram produce;
   base::Histogram fetch;  // waiting for data included
+};
+
+// Of each core.
+struct CompactionOptions {
+  base::Nanos every_ns = 15 * base::kNanosPerSecond;
+  size_t memory_bytes_max = 16 << 20;  // for the keys of a pass
+  int64_t bytes_per_s = 32 << 20;      // read and written
 };
 
 class Broker;
@@ -138,6 +146,7 @@ struct BrokerGroup {
   bool opened_clean = false;              // the last run stopped cleanly
   log::OffsetCheckpoint recovery_points;  // as the last run wrote them
   log::OffsetCheckpoint log_starts;
+  log::OffsetCheckpoint clean_ends;
   TopicDefaults topic_defaults;
   std::vector<BrokerConfig> configs;
   log::Durability durability = log::Durability::kJournal;  // of topics that do not say
@@ -206,6 +215,10 @@ class Broker {
   void StartRetention(base::Nanos every_ns);
   task::Task<void> RetainOnce();
   const RetentionCounters& retention() const { return retention_; }
+  // The same for compaction: one partition after the other, the dirtiest first.
+  void StartCompaction(const CompactionOptions& options);
+  task::Task<void> CompactOnce();
+  const partition::CompactionCounters& compaction() const { return compaction_; }
   // Refuses requests, closes all logs. False: one of them not cleanly.
   task::Task<bool> CloseAll();
 
@@ -246,6 +259,7 @@ class Broker {
   task::Task<void> DeleteRecordsLocal(DeleteRecordsItem* item);
   task::Task<void> DeleteRecordsOn(base::CoreId core, DeleteRecordsItem* item, task::Latch* latch);
   task::Task<void> RetentionLoop(base::Nanos every_ns);
+  task::Task<void> CompactionLoop();
   // Runs `local` for each item on its owner's core, one core after the other.
   template <class Item>
   task::Task<void> OnOwners(std::span<Item> items, task::Task<void> (Broker::*local)(Item*));
@@ -263,6 +277,7 @@ class Broker {
   task::Task<void> OpenPartition(const TopicImage* topic, int32_t index, task::Latch* opening,
                                  task::Latch* latch);
   task::Task<void> MakeDirectories(std::vector<std::pair<const TopicImage*, int32_t>>* added);
+  partition::PartitionConfig ToPartitionConfig(const TopicConfig& topic);
   void Reconfigure(const TopicImage& topic);
   task::Task<std::string> OfflineReasonAnywhere(base::Uuid topic_id, int32_t first);
   task::Task<void> RemoveTopic(const TopicImage* topic);
@@ -274,14 +289,18 @@ class Broker {
   log::LogEnvironment log_environment_;
   ImagePtr image_;
   partition::ProducerBudget producers_;
+  records::Decompressor decompressor_{partition::LatestByKey::kPlainBytesMax};
   partition::PartitionMap partitions_;
   absl::flat_hash_map<partition::PartitionId, std::string> offline_;  // and why
   absl::flat_hash_set<base::Uuid> left_behind_;  // deleted topics whose files are still here
   bool closed_ = false;
-  task::AsyncMutex image_mutex_;  // an image is taken over, or all is closed, one after the other
-  task::WaitList retention_due_;  // notified: look at once, or it is closed
-  task::Latch retaining_;
+  task::AsyncMutex image_mutex_;   // an image is taken over, or all is closed, one after the other
+  task::WaitList retention_due_;   // notified: look at once, or it is closed
+  task::WaitList compaction_due_;  // notified: it is closed, or a topic is compacted from now on
+  task::Latch cleaning_;           // the loops of both
   RetentionCounters retention_;
+  CompactionOptions compaction_options_;
+  partition::CompactionCounters compaction_;
   BrokerCounters counters_;
   BrokerLatencies latencies_;
   uint32_t first_core_ = 0;  // that the next fetch of several cores asks

@@ -16,6 +16,7 @@ const std::pair<absl::string_view, absl::string_view> kKafkaNames[] = {
     {"auto_create_topics", "auto.create.topics.enable"},
     {"data_dir", "log.dirs"},
     {"default_partitions", "num.partitions"},
+    {"compaction_check_ms", "log.cleaner.backoff.ms"},
     {"retention_check_ms", "log.retention.check.interval.ms"},
 };
 

@@ -14,36 +14,44 @@ namespace {
 // Opened, closed or removed at the same time, per core.
 constexpr size_t kPartitionsAtOnce = 32;
 
-partition::PartitionConfig ToPartitionConfig(const TopicConfig& topic, log::Durability durability,
-                                             partition::ProducerBudget* producers) {
+base::Offset Checkpointed(const log::OffsetCheckpoint& checkpoint, const std::string& topic,
+                          int32_t index) {
+  const auto found = checkpoint.find({topic, index});
+  return found == checkpoint.end() ? base::Offset(0) : found->second;
+}
+
+}  // namespace
+
+partition::PartitionConfig Broker::ToPartitionConfig(const TopicConfig& topic) {
+  const bool deletes = topic.cleanup_delete;
   return {.log = {.segment_bytes_max = topic.segment_bytes,
                   .segment_ms = topic.segment_ms,
                   .index_interval_bytes = topic.index_interval_bytes,
                   .index_bytes_max = topic.segment_index_bytes,
-                  .durability = topic.durability.value_or(durability)},
+                  .durability = topic.durability.value_or(group_.durability)},
           .batch_bytes_max = topic.max_message_bytes,
           .log_append_time = topic.log_append_time,
           .timestamp_before_max_ms = topic.timestamp_before_max_ms,
           .timestamp_after_max_ms = topic.timestamp_after_max_ms,
-          .producers = {.budget = producers},
-          .retention = {.ms = topic.retention_ms, .bytes = topic.retention_bytes}};
+          .producers = {.budget = &producers_},
+          .retention = {.ms = deletes ? topic.retention_ms : -1,
+                        .bytes = deletes ? topic.retention_bytes : -1},
+          .compaction = {.on = topic.cleanup_compact,
+                         .lag_min_ms = topic.compaction_lag_min_ms,
+                         .lag_max_ms = topic.compaction_lag_max_ms,
+                         .dirty_ratio_min = topic.dirty_ratio_min,
+                         .delete_retention_ms = topic.delete_retention_ms},
+          .decompressor = &decompressor_};
 }
-
-}  // namespace
 
 log::OpenOptions Broker::OpenOptionsOf(const TopicImage& topic, int32_t index) const {
   const log::RecoveryResult* recovered = group_.recovered.get();
   if (recovered != nullptr && recovered->origin != log::RecoveryResult::Origin::kFresh) {
     return log::OpenRecovered(*recovered, {topic.id, static_cast<uint32_t>(index)});
   }
-  const std::pair<std::string, int32_t> key(topic.name, index);
-  const auto offset = [&](const log::OffsetCheckpoint& checkpoint) {
-    const auto found = checkpoint.find(key);
-    return found == checkpoint.end() ? base::Offset(0) : found->second;
-  };
   return {.clean = group_.opened_clean,
-          .recovery_point = offset(group_.recovery_points),
-          .log_start = offset(group_.log_starts)};
+          .recovery_point = Checkpointed(group_.recovery_points, topic.name, index),
+          .log_start = Checkpointed(group_.log_starts, topic.name, index)};
 }
 
 // `opening` ends when its files are open, or cannot be: what it waits for then, all may wait for
@@ -59,8 +67,7 @@ task::Task<void> Broker::OpenPartition(const TopicImage* topic, int32_t index, t
   log::RecoveryInfo info;
   auto opened = co_await partition::Partition::Open(
       log_environment_, absl::StrCat(group_.data_directory, "/", name), std::move(identity),
-      ToPartitionConfig(topic->config, group_.durability, &producers_),
-      OpenOptionsOf(*topic, index), &info);
+      ToPartitionConfig(topic->config), OpenOptionsOf(*topic, index), &info);
   opening->Done();
   absl::Status status = opened.status();
   if (status.ok()) status = co_await (*opened)->Begin();
@@ -70,6 +77,7 @@ task::Task<void> Broker::OpenPartition(const TopicImage* topic, int32_t index, t
              name, (*opened)->log_end().value(), info.bytes_cut, info.segments_removed,
              info.cut_reason);
     }
+    (*opened)->set_clean_end(Checkpointed(group_.clean_ends, topic->name, index));
     partitions_.Insert(id, *std::move(opened));
   } else {
     RT_LOG(kError, "{}: not served: {}; see `ringtail log dump` for its files", name,
@@ -150,6 +158,7 @@ task::Task<void> Broker::ApplyImage(ImagePtr image) {
     if (++started % kPartitionsAtOnce == 0) co_await opening.Wait();
   }
   co_await latch.Wait();
+  compaction_due_.NotifyAll();
 }
 
 // Of many new partitions at once; one by one, each would be synced three times. Partitions that may
@@ -181,8 +190,7 @@ task::Task<void> Broker::MakeDirectories(
 
 // What is not open takes the configs of the image when it is.
 void Broker::Reconfigure(const TopicImage& topic) {
-  const partition::PartitionConfig config =
-      ToPartitionConfig(topic.config, group_.durability, &producers_);
+  const partition::PartitionConfig config = ToPartitionConfig(topic.config);
   for (size_t index = 0; index < topic.partitions.size(); ++index) {
     partition::Partition* partition = partitions_.Find({topic.id, static_cast<int32_t>(index)});
     if (partition != nullptr) partition->SetConfig(config);
@@ -209,6 +217,7 @@ std::vector<PartitionStatus> Broker::LocalStatus() const {
                    .high_watermark = partition.high_watermark(),
                    .log_end = partition.log_end(),
                    .recovery_point = partition.log().recovery_point(),
+                   .clean_end = partition.clean_end(),
                    .log_bytes = partition.log().size_bytes(),
                    .index_bytes = partition.log().index_bytes(),
                    .preallocated_bytes = partition.log().preallocated_bytes(),
@@ -253,7 +262,8 @@ task::Task<void> ClosePartition(partition::Partition* partition, Closing* all) {
 task::Task<bool> Broker::CloseAll() {
   closed_ = true;
   retention_due_.NotifyAll();
-  co_await retaining_.Wait();
+  compaction_due_.NotifyAll();
+  co_await cleaning_.Wait();
   co_await image_mutex_.Lock();
   const task::AsyncMutex::Held held(image_mutex_);
   size_t started = 0;

@@ -73,12 +73,12 @@ task::Task<void> Broker::RetentionLoop(base::Nanos every_ns) {
     if (!closed_ && reserve.low()) co_await GiveBackPreallocated();
     if (!closed_) co_await RetainOnce();
   }
-  retaining_.Done();
+  cleaning_.Done();
 }
 
 void Broker::StartRetention(base::Nanos every_ns) {
   if (core_.id() == base::CoreId(0) && log_environment_.reserve().low()) AnnounceDisk();
-  retaining_.Add();
+  cleaning_.Add();
   task::Spawn("retention", RetentionLoop(every_ns));
 }
 

@@ -49,6 +49,7 @@ struct ProcessOptions {
   log::Durability durability = log::Durability::kJournal;
   JournalSettings journal;
   base::Nanos retention_check_ns = 300 * base::kNanosPerSecond;
+  CompactionOptions compaction;
   log::RecoveryProgress* recovery_progress = nullptr;  // outlives the start
   native::SessionOptions native;
   kafka::FetchSessionLimits fetch_sessions;
@@ -119,7 +120,7 @@ class Process {
 
   // On core 0.
   struct WrittenCheckpoints {
-    log::OffsetCheckpoint recovery, start, replication;
+    log::OffsetCheckpoint recovery, start, clean, replication;
   };
   task::Event stopping_;
   task::AsyncMutex checkpoint_mutex_;

@@ -70,7 +70,11 @@ task::Task<absl::Status> Process::OpenCatalog() {
                                                        io, directory, log::kRecoveryPointFile));
   RT_CO_ASSIGN_OR_RETURN(brokers_.log_starts,
                          co_await log::ReadOffsetCheckpoint(io, directory, log::kLogStartFile));
-  written_ = {.recovery = brokers_.recovery_points, .start = brokers_.log_starts};
+  RT_CO_ASSIGN_OR_RETURN(brokers_.clean_ends,
+                         co_await log::ReadOffsetCheckpoint(io, directory, log::kCleanEndFile));
+  written_ = {.recovery = brokers_.recovery_points,
+              .start = brokers_.log_starts,
+              .clean = brokers_.clean_ends};
   const absl::Status meta = (co_await log::ReadMetaProperties(io, directory)).status();
   // A damaged one is written anew, as all that it says is in the catalog.
   co_return absl::IsFailedPrecondition(meta) ? meta : absl::OkStatus();
@@ -118,6 +122,7 @@ task::Task<void> Process::StartAccepting() {
     CoreServer* server = thread->server.get();
     co_await core::CallOn(server->core().id(), [this, server]() -> task::Task<void> {
       server->broker().StartRetention(options_.retention_check_ns);
+      server->broker().StartCompaction(options_.compaction);
       server->StartAccepting();
       co_return;
     });
@@ -136,6 +141,7 @@ task::Task<absl::Status> Process::BootTask() {
   brokers_.opened_clean = false;
   brokers_.recovery_points.clear();
   brokers_.log_starts.clear();
+  brokers_.clean_ends.clear();
   brokers_.recovered.reset();
   RT_CO_RETURN_IF_ERROR(co_await BindAll());
   const auto taken =
@@ -160,7 +166,7 @@ task::Task<absl::Status> Process::WriteIfChanged(const char* file, log::OffsetCh
 task::Task<absl::Status> Process::WriteCheckpoints() {
   co_await checkpoint_mutex_.Lock();
   const task::AsyncMutex::Held held(checkpoint_mutex_);
-  log::OffsetCheckpoint recovery, start, replication;
+  log::OffsetCheckpoint recovery, start, clean, replication;
   for (Broker* broker : brokers_.brokers) {
     auto status = co_await core::CallOn(broker->core().id(),
                                         [broker]() -> task::Task<std::vector<PartitionStatus>> {
@@ -172,12 +178,15 @@ task::Task<absl::Status> Process::WriteCheckpoints() {
       recovery[key] = partition.recovery_point;
       replication[key] = partition.high_watermark;
       if (partition.log_start.value() > 0) start[key] = partition.log_start;
+      if (partition.clean_end.value() > 0) clean[key] = partition.clean_end;
     }
   }
   RT_CO_RETURN_IF_ERROR(
       co_await WriteIfChanged(log::kRecoveryPointFile, std::move(recovery), &written_.recovery));
   RT_CO_RETURN_IF_ERROR(
       co_await WriteIfChanged(log::kLogStartFile, std::move(start), &written_.start));
+  RT_CO_RETURN_IF_ERROR(
+      co_await WriteIfChanged(log::kCleanEndFile, std::move(clean), &written_.clean));
   co_return co_await WriteIfChanged(log::kReplicationFile, std::move(replication),
                                     &written_.replication);
 }

@@ -98,6 +98,9 @@ ProcessOptions ToProcessOptions(const LoadedConfig& loaded, size_t descriptors) 
   options.durability =
       config.durability() == "journal" ? log::Durability::kJournal : log::Durability::kPageCache;
   options.journal = ToJournalSettings(config);
+  options.compaction = {.every_ns = config.compaction_check_ms() * base::kNanosPerMilli,
+                        .memory_bytes_max = static_cast<size_t>(config.compaction_memory_bytes()),
+                        .bytes_per_s = config.compaction_bytes_per_s()};
   options.retention_check_ns = config.retention_check_ms() * base::kNanosPerMilli;
   options.fetch_sessions.sessions_max = static_cast<size_t>(config.fetch_sessions_max());
   options.native.software_version = kVersion;

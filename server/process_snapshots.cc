@@ -75,6 +75,7 @@ admin::CoreSnapshot SnapshotOf(CoreServer& server, const kafka::CoreState& kafka
   snapshot.retention_segments_by_time = broker.retention().segments_by_time;
   snapshot.retention_segments_by_bytes = broker.retention().segments_by_bytes;
   snapshot.retention_bytes = broker.retention().bytes;
+  snapshot.compaction = broker.compaction();
   snapshot.log = broker.log_environment().counters();
   snapshot.write_times = broker.log_environment().write_times();
   snapshot.latencies = {{"produce", broker.latencies().produce},

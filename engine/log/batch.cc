@@ -208,6 +208,35 @@ void SetMaxTimestamp(base::MutableByteView batch, int64_t max_timestamp_ms) {
   StoreCrc(batch);
 }
 
+void ChangeRecords(base::MutableByteView batch, const BatchChange& change) {
+  RT_CHECK(batch.size() >= kBatchHeaderBytes && batch.size() <= kBatchBytesMax);
+  uint8_t* at = batch.data();
+  base::StoreBe<int32_t>(at + kBatchLengthAt,
+                         static_cast<int32_t>(batch.size() - kBatchPrefixBytes));
+  base::StoreBe<int32_t>(at + kRecordCountAt, change.record_count);
+  const uint16_t attributes = base::LoadBe<uint16_t>(at + kAttributesAt);
+  if ((attributes & kLogAppendTimeBit) == 0) {
+    base::StoreBe<int64_t>(at + kMaxTimestampAt, change.max_timestamp_ms);
+  }
+  if (change.delete_horizon_ms.has_value()) {
+    base::StoreBe<uint16_t>(at + kAttributesAt, attributes | kDeleteHorizonBit);
+    base::StoreBe<int64_t>(at + kBaseTimestampAt, *change.delete_horizon_ms);
+  }
+  StoreCrc(batch);
+}
+
+void AppendEmptyBatch(const BatchHeader& batch, std::vector<uint8_t>* out) {
+  const size_t at = out->size();
+  out->insert(out->end(), batch.data_, batch.data_ + kBatchHeaderBytes);
+  uint8_t* header = out->data() + at;
+  // Nothing is compressed, and no tombstone waits for its end.
+  base::StoreBe<uint16_t>(header + kAttributesAt,
+                          batch.attributes() & ~(kCodecMask | kDeleteHorizonBit));
+  base::StoreBe<int64_t>(header + kBaseTimestampAt, batch.max_timestamp_ms());
+  ChangeRecords({header, kBatchHeaderBytes},
+                {.record_count = 0, .max_timestamp_ms = batch.max_timestamp_ms()});
+}
+
 bool BatchWalker::Next() {
   if (error_ != BatchError::kNone || end_ == bytes_.size()) return false;
   const Parsed<BatchView> parsed = ParseBatch(bytes_.subspan(end_), batch_bytes_max_);

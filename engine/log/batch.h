@@ -5,6 +5,7 @@
 //   BatchView      reads fields of a parsed batch; it lives as long as the bytes
 //   ValidateBatch  says whether a parsed batch may be appended (CRC, counts, attributes)
 //   Patch*, Set*   change what the broker owns: base offset, leader epoch, log append time
+//   ChangeRecords, AppendEmptyBatch: what compaction leaves of a batch
 //   BatchWalker    goes over batches that lie one after the other, to a clean stop at a torn last
 //   one
 //
@@ -16,6 +17,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "engine/base/bytes.h"
@@ -141,6 +144,7 @@ class BatchHeader {
  private:
   friend struct BatchParser;
   friend class BatchView;
+  friend void AppendEmptyBatch(const BatchHeader& batch, std::vector<uint8_t>* out);
   explicit BatchHeader(const uint8_t* data) : data_(data) {}
   template <class T>
   T Field(size_t at) const {
@@ -208,6 +212,21 @@ void PatchLeaderEpoch(base::MutableByteView batch, int32_t leader_epoch);
 void SetLogAppendTime(base::MutableByteView batch, int64_t now_ms);
 // For batches of clients that left the largest timestamp at -1.
 void SetMaxTimestamp(base::MutableByteView batch, int64_t max_timestamp_ms);
+
+// What compaction changes of a batch whose records it has made fewer. Offsets, epoch, producer and
+// sequence stay.
+struct BatchChange {
+  int32_t record_count = 0;
+  int64_t max_timestamp_ms = kNoTimestamp;  // with LogAppendTime the batch's own stays
+  // KIP-534: when its tombstones may go. Takes the place of the base timestamp, which the records'
+  // deltas count from.
+  std::optional<int64_t> delete_horizon_ms;
+};
+// `batch` is the old header and the new records, and nothing else. Sets length and CRC, too.
+void ChangeRecords(base::MutableByteView batch, const BatchChange& change);
+// What is left of a batch whose last record goes, where its place in the log or its producer's
+// sequence must still be told: the header alone, as Kafka leaves it. kBatchHeaderBytes.
+void AppendEmptyBatch(const BatchHeader& batch, std::vector<uint8_t>* out);
 
 // for (BatchWalker walker(bytes); walker.Next();) use(walker.batch());
 // if (walker.error() != BatchError::kNone) ...: kTooShort means that the last batch is cut off.

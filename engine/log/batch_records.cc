@@ -97,6 +97,7 @@ bool RecordCursor::Next() {
   Taker from(left_);
   const base::ByteView body = from.Bytes(from.Varint32());
   if (!from.ok() || !ParseRecord(body, record_)) return Fail();
+  record_.bytes = left_.first(left_.size() - from.left().size());
   left_ = from.left();
   --count_left_;
   return true;

@@ -1,6 +1,6 @@
 // The records inside a batch: walks over them in place and checks their structure. Takes the plain
 // (decompressed) bytes of the records region, so that it serves uncompressed batches straight from
-// the log, and tools/records for all others. Nothing here allocates.
+// the log, and engine/records for all others. Nothing here allocates.
 //
 // A record (https://kafka.apache.org/documentation/#record), numbers being zigzag varints:
 //   length, attributes int8, timestamp delta, offset delta, key length (-1: null), key,
@@ -20,6 +20,7 @@ namespace ringtail::log {
 
 // All views point into the records region.
 struct RecordView {
+  base::ByteView bytes;  // all of it, the length in front included
   int32_t offset_delta = 0;
   int64_t timestamp_delta_ms = 0;
   std::optional<base::ByteView> key;    // nullopt: null, which is not the same as empty

@@ -42,6 +42,7 @@
 #include "engine/base/ring_queue.h"
 #include "engine/base/types.h"
 #include "engine/log/batch.h"
+#include "engine/log/compaction.h"
 #include "engine/log/epoch_cache.h"
 #include "engine/log/journal/journal_partition.h"
 #include "engine/log/log_environment.h"
@@ -212,6 +213,17 @@ class Log : private JournaledLog {
   task::Task<absl::Status> Trim(base::Offset start);
   // Removes segments that lie wholly below log_start; never the last one. Returns how many.
   task::Task<absl::StatusOr<size_t>> RemoveSegmentsBelowStart();
+  // --- Compaction.
+  // Segments that end at or below it may be rewritten: full, durable, and nothing that a start may
+  // have to redo lies in them.
+  task::Task<absl::StatusOr<base::Offset>> CompactableEnd();
+  // Rewrites what lies in the range, and below it what the filter has learnt of to be outdated;
+  // small segments that follow each other become one. Takes turns with appends and readers, whose
+  // plans stay as they are. Aborted: the log is closed, or cut. One at a time. `filter` and `pace`
+  // live until it ends.
+  task::Task<absl::StatusOr<CompactionResult>> Compact(CompactionRange range, BatchFilter& filter,
+                                                       CompactionPace& pace);
+
   // What retention judges by, oldest first; max_timestamp_ms may have to be read.
   task::Task<absl::StatusOr<std::vector<SegmentInfo>>> Segments();
 
@@ -382,6 +394,29 @@ class Log : private JournaledLog {
   task::Task<absl::Status> RemoveSnapshotsPast(base::Offset end);
   void SetEnd(base::Offset end, const absl::Status& why);
 
+  // log_compact.cc
+  struct CompactionSource;
+  struct Rewritten;
+  bool MayCompact() const { return !closed_ && !cutting_ && !poisoned_; }
+  absl::Status CompactionEnded() const;
+  task::Task<absl::StatusOr<CompactionResult>> CompactNow(CompactionRange range,
+                                                          BatchFilter& filter,
+                                                          CompactionPace& pace);
+  task::Task<absl::StatusOr<base::Offset>> LearnDirty(const std::vector<CompactionSource>& sources,
+                                                      CompactionRange range, BatchFilter& filter,
+                                                      CompactionPace& pace,
+                                                      CompactionResult* result);
+  bool Joins(const Rewritten& group, const CompactionSource& source) const;
+  task::Task<absl::Status> BeginGroup(Rewritten* group, base::Offset base);
+  task::Task<absl::Status> Rewrite(Rewritten* group, const CompactionSource& source,
+                                   base::Offset clean_end, BatchFilter& filter,
+                                   CompactionPace& pace);
+  task::Task<absl::Status> WriteOut(Rewritten* group);
+  task::Task<void> GiveUp(Rewritten* group);
+  task::Task<absl::Status> PutInPlace(Rewritten* group, CompactionResult* result);
+  task::Task<absl::Status> SwapIn(Rewritten* group);
+  task::Task<absl::Status> RemoveReplaced(std::vector<std::unique_ptr<Segment>> old);
+
   // log_recovery.cc
   task::Task<absl::Status> LoadTotals(Segment& segment, int64_t bytes, base::Offset* next_offset);
   task::Task<absl::Status> Replay(bool clean);
@@ -449,6 +484,7 @@ class Log : private JournaledLog {
   bool epochs_unsynced_ = false;    // it may not survive a power cut
   bool directory_dirty_ = false;    // files came or went since the last sync of the directory
   bool background_ = false;
+  bool compacting_ = false;
   task::WaitList background_done_;
   task::AsyncMutex maintenance_;  // whoever trims, saves, syncs or cuts files
 };

@@ -34,6 +34,8 @@ class LogObserver {
   virtual std::optional<base::Offset> ProducerHistoryStart(base::Offset from) {
     return std::nullopt;
   }
+  // Whether it is the last batch of its producer, so that its header must outlive its records.
+  virtual bool IsLastOfProducer(const BatchHeader& batch) { return false; }
   // False spares recovery the reading: none of the calls below are made.
   virtual bool KeepsProducers() const { return true; }
   // During Open() and after a truncation: forget all producers, then take a snapshot (not ok: it is

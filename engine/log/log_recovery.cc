@@ -57,7 +57,10 @@ task::Task<absl::StatusOr<std::unique_ptr<Log>>> Log::Open(LogEnvironment& env,
 
 task::Task<absl::Status> Log::Recovery::Run() {
   RT_CO_RETURN_IF_ERROR(ListFiles());
-  if (!ReadOnly()) RT_CO_RETURN_IF_ERROR(co_await RemoveDebris());
+  if (!ReadOnly()) {
+    RT_CO_RETURN_IF_ERROR(co_await FinishSwaps());
+    RT_CO_RETURN_IF_ERROR(co_await RemoveDebris());
+  }
   RT_CO_RETURN_IF_ERROR(co_await LoadEpochs());
   RT_CO_RETURN_IF_ERROR(IsProven() ? co_await LoadProven() : co_await LoadSegments());
   RT_CO_RETURN_IF_ERROR(co_await SetStart());
@@ -79,13 +82,10 @@ absl::Status Log::Recovery::ListFiles() {
   }
   for (const std::string& name : names_) {
     base::Offset base;
-    if (absl::EndsWith(name, ".swap")) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(log_.directory_, "/", name,
-                       ": Kafka was stopped while it compacted; start and stop it once more"));
-    }
-    if (absl::EndsWith(name, ".deleted") || absl::EndsWith(name, ".cleaned") ||
-        absl::EndsWith(name, ".tmp")) {
+    if (ParseSegmentFileName(name, kSwapSuffix, &base)) {
+      swaps_.push_back(base);
+    } else if (absl::EndsWith(name, ".deleted") || absl::EndsWith(name, ".cleaned") ||
+               absl::EndsWith(name, ".swap") || absl::EndsWith(name, ".tmp")) {
       debris_.push_back(name);
     }
     for (const char* suffix : {kIndexSuffix, kTimeIndexSuffix, kTransactionIndexSuffix}) {
@@ -96,6 +96,55 @@ absl::Status Log::Recovery::ListFiles() {
   }
   std::sort(log_.snapshots_.begin(), log_.snapshots_.end());
   return absl::OkStatus();
+}
+
+// A compaction (Kafka's, too) was cut short when what it made was whole and some of the old
+// segments may be gone. It takes the place of all that begin within it.
+task::Task<absl::Status> Log::Recovery::FinishSwaps() {
+  io::Backend& io = log_.env_.io();
+  for (const base::Offset base : swaps_) {
+    const std::string swap = log_.directory_ + "/" + SegmentFileName(base, kSwapSuffix);
+    RT_CO_ASSIGN_OR_RETURN(const base::Offset end, co_await EndOfFile(swap, base));
+    std::vector<std::string> replaced;
+    for (const std::string& name : names_) {
+      base::Offset each;
+      const bool is_log = ParseSegmentFileName(name, kLogSuffix, &each);
+      if (!is_log && !ParseSegmentFileName(name, kIndexSuffix, &each) &&
+          !ParseSegmentFileName(name, kTimeIndexSuffix, &each)) {
+        continue;
+      }
+      if (each >= base && each < end && !(is_log && each == base)) replaced.push_back(name);
+    }
+    for (const std::string& name : replaced) {
+      RT_CO_RETURN_IF_ERROR(co_await io::Unlink(io, log_.directory_ + "/" + name));
+      names_.erase(name);
+      base::Offset each;
+      if (ParseSegmentFileName(name, kLogSuffix, &each)) bases_.erase(each);
+    }
+    RT_CO_RETURN_IF_ERROR(co_await io::SyncDirectory(io, log_.directory_));
+    const std::string name = SegmentFileName(base, kLogSuffix);
+    RT_CO_RETURN_IF_ERROR(co_await io::Rename(io, swap, log_.directory_ + "/" + name));
+    RT_CO_RETURN_IF_ERROR(co_await io::SyncDirectory(io, log_.directory_));
+    names_.insert(name);
+    bases_.insert(base);
+  }
+  std::erase_if(debris_, [&](const std::string& name) { return !names_.contains(name); });
+  co_return absl::OkStatus();
+}
+
+task::Task<absl::StatusOr<base::Offset>> Log::Recovery::EndOfFile(std::string path,
+                                                                  base::Offset base) {
+  RT_CO_ASSIGN_OR_RETURN(const FilePin pin,
+                         co_await log_.env_.files().Pin(log_.env_.files().Add(path)));
+  RT_CO_ASSIGN_OR_RETURN(const io::FileInfo file, log_.env_.io().Stat(pin.fd()));
+  HeaderReader reader(log_.env_, pin, file.size_bytes);
+  base::Offset end = base;
+  for (int64_t position = 0; position < file.size_bytes;) {
+    if (!reader.Try(position)) RT_CO_RETURN_IF_ERROR(co_await reader.Load(position));
+    end = reader.header().next_offset();
+    position += static_cast<int64_t>(reader.header().size_bytes());
+  }
+  co_return end;
 }
 
 task::Task<absl::Status> Log::Recovery::RemoveDebris() {

@@ -23,6 +23,9 @@ class Log::Recovery {
 
  private:
   absl::Status ListFiles();
+  task::Task<absl::Status> FinishSwaps();
+  // By its batches' headers.
+  task::Task<absl::StatusOr<base::Offset>> EndOfFile(std::string path, base::Offset base);
   task::Task<absl::Status> RemoveDebris();
   task::Task<absl::Status> LoadSegments();
   // Takes sizes and indexes as they are. False: they do not fit each other.
@@ -55,6 +58,7 @@ class Log::Recovery {
   RecoveryInfo* info_;
   std::set<base::Offset> bases_;
   std::set<std::string> names_;
+  std::vector<base::Offset> swaps_;  // compacted segments that are not in their place yet
   std::vector<std::string> debris_;
   bool scan_all_ = false;  // the epochs must be read from the batches
   bool changed_ = false;   // something was cut or removed

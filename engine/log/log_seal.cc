@@ -204,7 +204,7 @@ task::Task<absl::Status> Log::TrimIdle() {
 }
 
 task::Task<void> Log::BackgroundDone() {
-  while (background_) co_await background_done_.Wait();
+  while (background_ || compacting_) co_await background_done_.Wait();
   for (size_t i = 0; i < segments_.size(); ++i) {
     while (segments_[i]->allocating) co_await background_done_.Wait();
   }

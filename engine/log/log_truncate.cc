@@ -254,6 +254,7 @@ task::Task<absl::StatusOr<std::vector<SegmentInfo>>> Log::Segments() {
     info.active = i + 1 == segments_.size();
     info.end = info.active ? log_end_ : segments_[i + 1]->base();
     info.bytes = segment.totals.bytes;
+    info.first_timestamp_ms = segment.totals.first_timestamp_ms;
     info.max_timestamp_ms = segment.totals.max_timestamp_ms;
     const absl::StatusOr<io::FileInfo> file = env_.io().StatPath(segment.file()->path());
     info.modified_ms = file.ok() ? file->modified_ms : segment.created_ms;

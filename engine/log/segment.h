@@ -23,8 +23,9 @@ struct SegmentInfo {
   base::Offset base;
   base::Offset end;  // exclusive: where the next segment starts, or log_end
   int64_t bytes = 0;
-  int64_t max_timestamp_ms = -1;  // -1: no record has one
-  int64_t modified_ms = 0;        // of the file, for segments without timestamps
+  int64_t first_timestamp_ms = -1;  // the first batch's largest; -1: not known
+  int64_t max_timestamp_ms = -1;    // -1: no record has one
+  int64_t modified_ms = 0;          // of the file, for segments without timestamps
   bool active = false;
 };
 
@@ -48,6 +49,8 @@ class Segment {
 
   base::Offset base() const { return base_; }
   const FileRef& file() const { return file_; }
+  // The .log file is at `path` for now: a new one, which is not in its place yet.
+  void SetFilePath(FileCache& files, std::string path) { files.SetPath(file_, std::move(path)); }
   OffsetIndex& index() { return index_; }
   TimeIndex& time_index() { return time_index_; }
 
@@ -71,7 +74,6 @@ class Segment {
   bool saved = false;            // sealed: trimmed, indexes in their files, synced
   bool max_loaded = true;        // false: LoadMaxTimestamp() first
   int64_t created_ms = 0;        // wall clock
-  uint32_t generation = 0;       // of the files under this name; compaction makes a new one
 
  private:
   base::Offset base_;

@@ -219,6 +219,7 @@ Error Partition::Admit(base::MutableByteView batches, ProduceResult* result) {
     if (error != log::BatchError::kNone) return FromBatchError(error);
     const Error timestamps = CheckTimestamps(walker.batch(), result);
     if (timestamps != Error::kNone) return timestamps;
+    if (config_.compaction.on && !HasKeys(walker.batch())) return Error::kInvalidRecord;
   }
   if (walker.error() != log::BatchError::kNone) return FromBatchError(walker.error());
   if (batch_count == 0) return Error::kInvalidRecord;
@@ -432,6 +433,8 @@ std::string Partition::ProducerSnapshot(base::Offset end) { return producers_.En
 std::optional<base::Offset> Partition::ProducerHistoryStart(base::Offset from) {
   return producers_.HistoryStart(from);
 }
+
+bool Partition::IsLastOfProducer(const log::BatchHeader& batch) { return producers_.IsLast(batch); }
 
 void Partition::ResetProducers() { producers_.Clear(); }
 

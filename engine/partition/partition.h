@@ -18,9 +18,11 @@
 #include "engine/base/error.h"
 #include "engine/base/types.h"
 #include "engine/log/log.h"
+#include "engine/partition/compaction.h"
 #include "engine/partition/fetch_wait.h"
 #include "engine/partition/producer_state.h"
 #include "engine/partition/retention.h"
+#include "engine/records/decompressor.h"
 #include "engine/task/sync.h"
 
 namespace ringtail::partition {
@@ -34,6 +36,17 @@ struct PartitionConfig {
   int64_t timestamp_after_max_ms = INT64_MAX;
   ProducerStateOptions producers;
   RetentionConfig retention;
+  CompactionConfig compaction;
+  // Of the core: what is produced to a compacted topic must have keys. Outlives the partition;
+  // null: compressed batches are not looked into.
+  records::Decompressor* decompressor = nullptr;
+};
+
+// What the compaction of a core's partitions goes by; all outlives the pass.
+struct CompactionWork {
+  size_t memory_bytes_max = 0;  // for the keys of a pass
+  log::CompactionPace* pace = nullptr;
+  CompactionCounters* counters = nullptr;
 };
 
 struct PartitionIdentity {
@@ -127,6 +140,13 @@ class Partition : private log::LogObserver {
   // Removes what retention lets go. What it removed.
   task::Task<absl::StatusOr<RetentionPlan>> Retain();
 
+  // A pass, if one is due. Whether there was one.
+  task::Task<absl::StatusOr<bool>> Compact(const CompactionWork& work);
+  const CompactionConfig& compaction() const { return config_.compaction; }
+  // All below is compacted, as far as is known.
+  base::Offset clean_end() const { return clean_end_; }
+  void set_clean_end(base::Offset end) { clean_end_ = end; }
+
   // What the log was given ahead of its appends, if nothing is being written.
   task::Task<absl::Status> GiveBackPreallocated();
 
@@ -146,6 +166,7 @@ class Partition : private log::LogObserver {
   base::Error Admit(base::MutableByteView batches, ProduceResult* result);
   base::Error CheckTimestamps(const log::BatchHeader& batch, ProduceResult* result) const;
   base::Error CheckProducer(base::ByteView batches, size_t batch_count, ProduceResult* result);
+  bool HasKeys(const log::BatchView& batch);
   log::AppendResult Append(base::MutableByteView batches);
   void ExpireProducers();
 
@@ -153,6 +174,7 @@ class Partition : private log::LogObserver {
   void OnRolledBack(base::Offset end, const absl::Status& why) override;
   std::string ProducerSnapshot(base::Offset end) override;
   std::optional<base::Offset> ProducerHistoryStart(base::Offset from) override;
+  bool IsLastOfProducer(const log::BatchHeader& batch) override;
   void ResetProducers() override;
   absl::Status LoadProducerSnapshot(base::Offset end, base::ByteView snapshot) override;
   void RecallBatch(const log::BatchHeader& batch) override;
@@ -166,6 +188,7 @@ class Partition : private log::LogObserver {
   PartitionCounters counters_;
   base::Offset high_watermark_;
   uint64_t rollbacks_ = 0;
+  base::Offset clean_end_;
   base::Nanos producers_expired_at_ = 0;
   task::IntrusiveList<FetchLink> watchers_;
   task::Gate users_;

@@ -127,6 +127,13 @@ ProducerVerdict ProducerState::Check(const log::BatchHeader& batch) const {
   return verdict;
 }
 
+bool ProducerState::IsLast(const log::BatchHeader& batch) const {
+  if (!batch.has_producer()) return false;
+  const auto found = producers_.find(batch.producer_id());
+  return found != producers_.end() && !found->second->batches.empty() &&
+         found->second->batches.back().last_offset == batch.last_offset();
+}
+
 Producer& ProducerState::FindOrAdd(int64_t id) {
   auto& entry = producers_[id];
   if (entry != nullptr) return *entry;

@@ -102,6 +102,9 @@ class ProducerState {
   // Forgets producers whose last batch is older than the expiration. Returns how many.
   size_t Expire(int64_t now_ms);
 
+  // Whether it is what is known last of its producer.
+  bool IsLast(const log::BatchHeader& batch) const;
+
   size_t producer_count() const { return producers_.size(); }
 
   // The bytes of a .snapshot file, which holds the last batch of each producer: of those that end

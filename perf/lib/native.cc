@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/records/record_batch_builder.h"
 #include "perf/lib/check.h"
-#include "tools/records/record_batch_builder.h"
 
 namespace ringtail::perf {
 namespace {

@@ -14,6 +14,7 @@
 #include "engine/log/journal/journal.h"
 #include "engine/log/journal/journal_sync.h"
 #include "engine/log/log_environment.h"
+#include "engine/partition/compaction_counters.h"
 
 namespace ringtail::server::admin {
 
@@ -100,6 +101,7 @@ struct CoreSnapshot {
   uint64_t retention_segments_by_time = 0;
   uint64_t retention_segments_by_bytes = 0;
   uint64_t retention_bytes = 0;
+  partition::CompactionCounters compaction;
   log::LogCounters log;
   log::WriteTimes write_times;
   std::vector<LatencySnapshot> latencies;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -45,6 +46,33 @@ absl::Status ApplyOnly(absl::string_view value, TopicConfig*) {
       absl::StrCat("this version supports only '", only, "', got ", Quoted(value)));
 }
 
+absl::Status ApplyCleanupPolicy(absl::string_view value, TopicConfig* config) {
+  config->cleanup_delete = config->cleanup_compact = false;
+  for (absl::string_view policy : absl::StrSplit(value, ',', absl::SkipEmpty())) {
+    policy = absl::StripAsciiWhitespace(policy);
+    if (policy == "delete") {
+      config->cleanup_delete = true;
+    } else if (policy == "compact") {
+      config->cleanup_compact = true;
+    } else {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "expected delete, compact or both, separated by a comma, got ", Quoted(value)));
+    }
+  }
+  if (config->cleanup_delete || config->cleanup_compact) return absl::OkStatus();
+  return absl::InvalidArgumentError("expected delete, compact or both, got nothing");
+}
+
+absl::Status ApplyDirtyRatio(absl::string_view value, TopicConfig* config) {
+  double parsed;
+  if (!absl::SimpleAtod(value, &parsed) || !(parsed >= 0 && parsed <= 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected a number from 0 to 1, got ", Quoted(value)));
+  }
+  config->dirty_ratio_min = parsed;
+  return absl::OkStatus();
+}
+
 absl::Status ApplyTimestampType(absl::string_view value, TopicConfig* config) {
   if (value != "CreateTime" && value != "LogAppendTime") {
     return absl::InvalidArgumentError(
@@ -85,17 +113,19 @@ absl::Status ApplyFlushMessages(absl::string_view value, TopicConfig* config) {
 }
 
 constexpr const char* kProducer = "producer";
-constexpr const char* kDelete = "delete";
 
 constexpr int64_t kInt32Max = INT32_MAX;
 
 constexpr TopicConfigDefinition kDefinitions[] = {
     {"cleanup.policy", "delete", ConfigType::kList, "log.cleanup.policy",
-     "What happens to old records; delete: whole segments go, by retention.ms and "
-     "retention.bytes.",
-     ApplyOnly<kDelete>},
+     "What happens to old records. delete: whole segments go, by retention.ms and "
+     "retention.bytes; compact: of each key the latest record stays; both may be set.",
+     ApplyCleanupPolicy},
     {"compression.type", "producer", ConfigType::kString, "compression.type",
      "producer: batches are kept as they were sent.", ApplyOnly<kProducer>},
+    {"delete.retention.ms", "86400000", ConfigType::kLong, "log.cleaner.delete.retention.ms",
+     "How long compaction keeps a tombstone (a record without a value) that it has come past.",
+     ApplyInteger<int64_t, &TopicConfig::delete_retention_ms, 0, INT64_MAX>},
     {"flush.messages", kFlushNever, ConfigType::kLong, "log.flush.interval.messages",
      "1: a record is acknowledged when it is safe from a power cut, which is "
      "ringtail.durability=journal.",
@@ -103,6 +133,10 @@ constexpr TopicConfigDefinition kDefinitions[] = {
     {"index.interval.bytes", "4096", ConfigType::kInt, "log.index.interval.bytes",
      "Bytes of batches from one entry of the offset index to the next.",
      ApplyInteger<int32_t, &TopicConfig::index_interval_bytes, 0, kInt32Max>},
+    {"max.compaction.lag.ms", "9223372036854775807", ConfigType::kLong,
+     "log.cleaner.max.compaction.lag.ms",
+     "Records that have waited this long are compacted, whatever min.cleanable.dirty.ratio says.",
+     ApplyInteger<int64_t, &TopicConfig::compaction_lag_max_ms, 1, INT64_MAX>},
     {"max.message.bytes", "1048588", ConfigType::kInt, "message.max.bytes",
      "The largest batch that is taken, as it was sent: after compression.",
      ApplyInteger<int32_t, &TopicConfig::max_message_bytes, 61, 100 << 20>},
@@ -117,6 +151,12 @@ constexpr TopicConfigDefinition kDefinitions[] = {
     {"message.timestamp.type", "CreateTime", ConfigType::kString, "log.message.timestamp.type",
      "CreateTime: the producer's timestamps stand; LogAppendTime: the broker sets them.",
      ApplyTimestampType},
+    {"min.cleanable.dirty.ratio", "0.5", ConfigType::kDouble, "log.cleaner.min.cleanable.ratio",
+     "The part of a log that is not compacted yet from which on compaction is worth it.",
+     ApplyDirtyRatio},
+    {"min.compaction.lag.ms", "0", ConfigType::kLong, "log.cleaner.min.compaction.lag.ms",
+     "Records younger than this are not compacted.",
+     ApplyInteger<int64_t, &TopicConfig::compaction_lag_min_ms, 0, INT64_MAX>},
     {"min.insync.replicas", "1", ConfigType::kInt, "min.insync.replicas",
      "Replicas that must have a record before acks=all acknowledges it.",
      ApplyInteger<int32_t, &TopicConfig::min_insync_replicas, 1, 1>},

@@ -31,6 +31,13 @@ struct TopicConfig {
   int32_t min_insync_replicas = 1;
   int64_t retention_ms = int64_t{7} * 24 * 3600 * 1000;  // -1: for ever
   int64_t retention_bytes = -1;                          // -1: any number
+  // cleanup.policy; with neither nothing ever goes.
+  bool cleanup_delete = true;
+  bool cleanup_compact = false;
+  int64_t compaction_lag_min_ms = 0;
+  int64_t compaction_lag_max_ms = INT64_MAX;
+  double dirty_ratio_min = 0.5;
+  int64_t delete_retention_ms = int64_t{24} * 3600 * 1000;
 
   bool operator==(const TopicConfig&) const = default;
 };
@@ -42,6 +49,7 @@ enum class ConfigType : int8_t {
   kString = 2,
   kInt = 3,
   kLong = 5,
+  kDouble = 6,
   kList = 7,  // separated by commas
 };
 

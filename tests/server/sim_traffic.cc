@@ -9,9 +9,9 @@
 #include "engine/base/check.h"
 #include "engine/base/endian.h"
 #include "engine/io/run_until.h"
+#include "engine/records/record_batch_builder.h"
+#include "engine/records/record_reader.h"
 #include "proto/client.pb.h"
-#include "tools/records/record_batch_builder.h"
-#include "tools/records/record_reader.h"
 
 namespace ringtail::server {
 namespace {

@@ -22,6 +22,7 @@ _LIBRARIES = [
     "rdkafka",
     "snappy",
     "spdlog",
+    "xxhash",
     "zlib",
     "zstd",
 ]

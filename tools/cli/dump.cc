@@ -8,9 +8,9 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/endian.h"
 #include "engine/log/batch.h"
+#include "engine/records/record_reader.h"
 #include "nlohmann/json.hpp"
 #include "tools/cli/record_text.h"
-#include "tools/records/record_reader.h"
 
 namespace ringtail::cli {
 namespace {

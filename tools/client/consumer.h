@@ -22,8 +22,8 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "engine/log/batch.h"
+#include "engine/records/record_reader.h"
 #include "tools/client/client.h"
-#include "tools/records/record_reader.h"
 
 namespace ringtail::client {
 

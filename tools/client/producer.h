@@ -27,8 +27,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "engine/records/record_batch_builder.h"
 #include "tools/client/client.h"
-#include "tools/records/record_batch_builder.h"
 
 namespace ringtail::client {
 

@@ -45,6 +45,7 @@ void JournalPartition::SetBase(const Mark& base) {
   published_ = base;
   has_record_ = has_base_ = true;
   done_end_ = end_before_frame_ = staged_end_ = base.end;
+  settled_segment_ = durable_segment_ = told_segment_ = base.end.segment_base;  // recovery told it
   log_start_ = durable_start_ = base.log_start;
   leader_epoch_ = base.leader_epoch;
   page_cache_ = base.page_cache;
@@ -144,6 +145,9 @@ void JournalPartition::Finish(const Op& op) {
       break;
     case EntryType::kTruncate:
       log_start_ = StartAfterCut(op.entry, log_start_);
+      for (uint64_t* segment : {&settled_segment_, &durable_segment_, &told_segment_}) {
+        *segment = std::min(*segment, op.entry.segment_base);
+      }
       break;
     case EntryType::kTrim:
       log_start_ = std::max(log_start_, op.entry.base_offset);
@@ -175,7 +179,7 @@ JournalPartition::Mark JournalPartition::Take() const {
 
 void JournalPartition::SyncedTo(const LogEnd& end) {
   RT_CHECK(page_cache_ && ops_.empty() && !poisoned_);
-  done_end_ = end_before_frame_ = staged_end_ = end;
+  done_end_ = end_before_frame_ = staged_end_ = synced_to_ = end;
   if (published_.page_cache && published_.end != end) {
     published_.end = end;
     if (sync_ != nullptr) sync_->changed_ = true;
@@ -189,6 +193,11 @@ bool JournalPartition::MoveStart(uint64_t start) {
   return true;
 }
 
+void JournalPartition::CheckpointIsDurable() {
+  settled_segment_ = durable_segment_;
+  durable_segment_ = told_segment_;
+}
+
 uint64_t JournalPartition::oldest_seq() const {
   return files_.empty() ? UINT64_MAX : std::max(files_.front().first_seq, published_.seq + 1);
 }
@@ -197,6 +206,9 @@ void JournalPartition::Publish(const Mark& mark) {
   RT_CHECK(mark.seq >= published_.seq && !poisoned_);  // only grows
   RT_CHECK(mark.truncations == log_.truncation_count() || kMutantPublishAfterTruncation);  // J4
   published_ = mark;
+  // What SyncedTo() has said since the mark was taken stands.
+  const bool later = synced_to_ == done_end_ && synced_to_.offset > mark.end.offset;
+  if (mark.page_cache && page_cache_ && later) published_.end = synced_to_;
   has_record_ = true;
   while (!files_.empty()) {
     const bool synced =

@@ -103,6 +103,10 @@ class JournalPartition : public JournalClient, public task::ListNode {
   // The largest start that a durable TRIM, or a TRUNCATE that starts afresh, has named.
   uint64_t durable_start() const { return durable_start_; }
 
+  // The segment that the older of the two newest checkpoints has R in: whichever of them a start
+  // finds, it touches nothing below. See JournalSync::Settle.
+  uint64_t settled_segment() const { return settled_segment_; }
+
   const base::Uuid& topic_id() const { return topic_id_; }
   const LogEnd& durable_end() const { return done_end_; }
   size_t pending_ops() const { return ops_.size(); }
@@ -145,6 +149,8 @@ class JournalPartition : public JournalClient, public task::ListNode {
   void OnDurable(uint64_t token, uint64_t seq) override;
   void OnFailed(uint64_t token, const absl::Status& why) override;
   bool MoveStart(uint64_t start);
+  // A checkpoint that says told_segment_ is durable.
+  void CheckpointIsDurable();
   Op* Find(uint64_t op);
   void Advance();
   void Finish(const Op& op);
@@ -158,6 +164,7 @@ class JournalPartition : public JournalClient, public task::ListNode {
   bool failed_ = false;
 
   LogEnd done_end_;          // after all ops that are done
+  LogEnd synced_to_;         // the latest SyncedTo()
   uint64_t done_seq_ = 0;    // frame of the last of them
   LogEnd end_before_frame_;  // before the first of them in that frame
   uint64_t log_start_ = 0;
@@ -174,6 +181,9 @@ class JournalPartition : public JournalClient, public task::ListNode {
   bool has_base_ = false;
   bool has_record_ = false;
   Mark published_;
+  uint64_t told_segment_ = 0;     // R's in the checkpoint that is being written, then in the newest
+  uint64_t durable_segment_ = 0;  // in the newest durable one
+  uint64_t settled_segment_ = 0;  // in the one before
   bool poisoned_ = false;
   bool syncing_ = false;
   class JournalSync* sync_ = nullptr;

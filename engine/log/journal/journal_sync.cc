@@ -334,9 +334,11 @@ Checkpoint JournalSync::Build(uint32_t tail) const {
   checkpoint.header.tail_seq = journal_.first_seq_of(tail);
   checkpoint.held = carried_held_;
   std::set<std::pair<base::Uuid, uint32_t>> present;
-  for (const JournalPartition* partition : partitions_) {
+  for (JournalPartition* partition : partitions_) {
+    partition->told_segment_ = 0;
     if (const auto record = partition->Record()) {
       checkpoint.records.push_back(*record);
+      partition->told_segment_ = record->segment_base;
       present.emplace(record->topic_id, record->partition);
       // Nothing of it is in the journal that is not in place: a frame that is lost below cannot
       // have been its own.
@@ -379,8 +381,19 @@ task::Task<absl::Status> JournalSync::WriteCheckpoint() {
     co_return status;
   }
   ++metrics_.checkpoints;
+  for (JournalPartition* partition : partitions_) partition->CheckpointIsDurable();
   durable_tail_ = tail;
   if (journal_.state() != Journal::State::kClosed) journal_.CheckpointIsDurable(tail, held);
+  co_return absl::OkStatus();
+}
+
+task::Task<absl::Status> JournalSync::Settle(JournalPartition* partition) {
+  constexpr int kSlots = 2;
+  for (int i = 0; i < kSlots; ++i) {
+    const auto record = partition->Record();
+    if (!record.has_value() || partition->settled_segment() >= record->segment_base) break;
+    RT_CO_RETURN_IF_ERROR(co_await WriteCheckpoint());
+  }
   co_return absl::OkStatus();
 }
 

@@ -83,6 +83,10 @@ class JournalSync {
   // `start` when this ends, by a checkpoint.
   task::Task<absl::Status> RecordStart(JournalPartition* partition, uint64_t start);
 
+  // Has checkpoints written until two of them say what is published of the partition: what lies
+  // below its settled_segment() then may be rewritten.
+  task::Task<absl::Status> Settle(JournalPartition* partition);
+
   // All that was written to the file system, at once; false: one by one is better or all there is.
   bool CanSyncAtOnce(size_t partitions) const;
   task::Task<absl::Status> SyncFileSystem();

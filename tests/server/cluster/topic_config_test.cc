@@ -63,8 +63,23 @@ TEST(TopicConfigTest, RefusesWhatIsOutOfRangeOrNoNumber) {
   RefusalOf("message.timestamp.type", "createtime");
 }
 
+TEST(TopicConfigTest, CleanupPolicies) {
+  const auto parse = [](const std::string& policy) {
+    const auto config = ParseTopicConfig({{"cleanup.policy", policy}});
+    EXPECT_TRUE(config.ok()) << config.status();
+    return std::pair(config->cleanup_delete, config->cleanup_compact);
+  };
+  EXPECT_EQ(parse("delete"), std::pair(true, false));
+  EXPECT_EQ(parse("compact"), std::pair(false, true));
+  EXPECT_EQ(parse("compact, delete"), std::pair(true, true));
+}
+
 TEST(TopicConfigTest, RefusesWhatWouldHaveNoEffect) {
-  EXPECT_TRUE(absl::StrContains(RefusalOf("cleanup.policy", "compact"), "delete"));
+  EXPECT_TRUE(absl::StrContains(RefusalOf("cleanup.policy", "shrink"), "delete, compact"));
+  EXPECT_TRUE(absl::StrContains(RefusalOf("cleanup.policy", ""), "nothing"));
+  EXPECT_TRUE(absl::StrContains(RefusalOf("min.cleanable.dirty.ratio", "1.1"), "0 to 1"));
+  RefusalOf("min.cleanable.dirty.ratio", "nan");
+  RefusalOf("max.compaction.lag.ms", "0");
   EXPECT_TRUE(absl::StrContains(RefusalOf("compression.type", "zstd"), "producer"));
   RefusalOf("retention.ms", "-2");
   RefusalOf("retention.bytes", "1G");

@@ -386,7 +386,7 @@ TEST_F(KafkaSessionTest, TopicsAreMadeAndDeletedInEveryVersion) {
     add("twice", 1, 1);
     auto& config = add("x3", 1, 1).configs.Add(arena_);
     config.name = "cleanup.policy";
-    config.value = "compact";
+    config.value = "shrink";
     add("x4", -1, -1).assignments.Add(arena_).partition_index = 0;
     const ErrorCode expected[] = {ErrorCode::kNone,
                                   ErrorCode::kTopicAlreadyExists,

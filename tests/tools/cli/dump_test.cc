@@ -2,11 +2,11 @@
 
 #include "engine/base/endian.h"
 #include "engine/log/batch.h"
+#include "engine/records/record_batch_builder.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tools/cli/record_text.h"
 #include "tools/cli/samples.h"
-#include "tools/records/record_batch_builder.h"
 
 namespace ringtail::cli {
 namespace {

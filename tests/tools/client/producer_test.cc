@@ -4,10 +4,10 @@
 #include <map>
 
 #include "engine/log/batch.h"
+#include "engine/records/record_reader.h"
 #include "gtest/gtest.h"
 #include "tests/tools/client/fake_broker.h"
 #include "tools/client/partitioner.h"
-#include "tools/records/record_reader.h"
 
 namespace ringtail::client {
 namespace {

@@ -450,6 +450,39 @@ TEST(JournalSyncTest, MarksOfEachEntryTypeReachTheRecord) {
   EXPECT_TRUE(bench.Newest()->records.empty());
 }
 
+// A clean stop closes the log while the reclaim of an older entry still waits for its sync.
+TEST(JournalSyncTest, SyncThatEndsLateTakesNoSyncedEndBack) {
+  Bench bench(1, 1);
+  bench.Append(0, 100);
+  bench.world.RunFor(kMilli);
+  JournalPartition& partition = bench.logs[0]->partition();
+  {
+    const task::Scheduler::Scope scope(bench.node->scheduler());
+    const auto staged = partition.Stage({.type = static_cast<uint8_t>(EntryType::kInPlace),
+                                         .flags = kInPlacePageCache,
+                                         .end_offset = 40,
+                                         .segment_base = 30,
+                                         .position = 80},
+                                        base::ByteView());
+    ASSERT_TRUE(staged.ok());
+    partition.Applied(staged.op);
+  }
+  const int rule = bench.world.faults().Add(
+      {.kind = FaultKind::kHang, .codes = {io::OpCode::kSync}, .path = "t-0.log"});
+  bench.world.RunFor(11'000 * kMilli);  // due by its age
+  ASSERT_EQ(bench.logs[0]->syncs, 1u);
+  {
+    const task::Scheduler::Scope scope(bench.node->scheduler());
+    partition.SyncedTo({50, 30, 90});
+  }
+  bench.world.faults().Release(rule);
+  bench.world.RunFor(5 * kMilli);
+  EXPECT_FALSE(partition.has_live_entries());
+  ASSERT_TRUE(bench.node->Run(bench.sync->WriteCheckpoint()).ok());
+  EXPECT_EQ(bench.Newest()->records[0].offset, 50u);
+  EXPECT_EQ(bench.Newest()->records[0].position, 90u);
+}
+
 TEST(JournalSyncDeathTest, EntryThatDoesNotContinueTheLog) {
   Bench bench(1, 1);
   bench.Append(0, 100);

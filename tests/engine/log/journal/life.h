@@ -254,6 +254,9 @@ inline void CheckLog(SimMachine& machine, const std::string& directory, const Lo
 class Life {
  public:
   explicit Life(uint64_t seed) : machine_(seed) {}
+  ~Life() {
+    if (stack_ != nullptr) Kill();  // a test that failed
+  }
 
   // nullopt: it ran to its end.
   uint64_t RunUntil(std::optional<uint64_t> cut, const StackOptions& options, uint64_t script_seed,

@@ -4,7 +4,7 @@
 
 #include "engine/base/check.h"
 #include "engine/log/batch_records.h"
-#include "tools/records/decompressor.h"
+#include "engine/records/decompressor.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace ringtail;

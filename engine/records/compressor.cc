@@ -1,4 +1,4 @@
-#include "tools/records/compressor.h"
+#include "engine/records/compressor.h"
 
 #include <lz4frame.h>
 #include <lz4hc.h>
@@ -11,7 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/endian.h"
-#include "tools/records/xerial.h"
+#include "engine/records/xerial.h"
 
 namespace ringtail::records {
 

@@ -9,10 +9,10 @@
 
 #include "engine/base/crc32c.h"
 #include "engine/base/endian.h"
+#include "engine/records/record_batch_builder.h"
+#include "engine/records/record_reader.h"
 #include "gtest/gtest.h"
 #include "tests/engine/log/golden_batches.h"
-#include "tools/records/record_batch_builder.h"
-#include "tools/records/record_reader.h"
 
 namespace ringtail::records {
 namespace {

@@ -1,4 +1,4 @@
-#include "tools/records/record_reader.h"
+#include "engine/records/record_reader.h"
 
 #include "absl/strings/str_cat.h"
 

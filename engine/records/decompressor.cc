@@ -1,4 +1,4 @@
-#include "tools/records/decompressor.h"
+#include "engine/records/decompressor.h"
 
 #include <lz4frame.h>
 #include <snappy.h>
@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/endian.h"
 #include "engine/base/result.h"
-#include "tools/records/xerial.h"
+#include "engine/records/xerial.h"
 
 namespace ringtail::records {
 

@@ -17,7 +17,7 @@
 #include "engine/base/types.h"
 #include "engine/log/batch.h"
 #include "engine/log/batch_records.h"
-#include "tools/records/decompressor.h"
+#include "engine/records/decompressor.h"
 
 namespace ringtail::records {
 

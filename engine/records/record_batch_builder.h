@@ -20,7 +20,7 @@
 #include "engine/base/types.h"
 #include "engine/log/batch.h"
 #include "engine/log/batch_records.h"
-#include "tools/records/compressor.h"
+#include "engine/records/compressor.h"
 
 namespace ringtail::records {
 

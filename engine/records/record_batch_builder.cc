@@ -1,4 +1,4 @@
-#include "tools/records/record_batch_builder.h"
+#include "engine/records/record_batch_builder.h"
 
 #include <algorithm>
 #include <cstring>

@@ -1,0 +1,81 @@
+// Compaction of a core's partitions, one after the other, behind what clients ask for.
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/base/logging.h"
+#include "server/broker.h"
+
+namespace ringtail::server {
+namespace {
+
+// So many bytes a second, in steps small enough for appends to come between them. Ends early when
+// the broker stops.
+class PaceOfCore : public log::CompactionPace {
+ public:
+  PaceOfCore(core::Core& core, int64_t bytes_per_s, const bool& closed)
+      : core_(core), bytes_per_s_(bytes_per_s), closed_(closed), free_at_(core.now()) {}
+
+  task::Task<void> Spend(int64_t bytes) override {
+    constexpr base::Nanos kStepMax = 100 * base::kNanosPerMilli;
+    free_at_ = std::max(free_at_, core_.now()) +
+               static_cast<base::Nanos>(static_cast<double>(bytes) * base::kNanosPerSecond /
+                                        static_cast<double>(bytes_per_s_));
+    co_await task::Yield();
+    while (!closed_ && core_.now() < free_at_) {
+      co_await task::Scheduler::Current().SleepUntil(std::min(free_at_, core_.now() + kStepMax));
+    }
+  }
+
+ private:
+  core::Core& core_;
+  int64_t bytes_per_s_;
+  const bool& closed_;
+  base::Nanos free_at_;
+};
+
+}  // namespace
+
+task::Task<void> Broker::CompactOnce() {
+  std::vector<partition::PartitionId> ids;
+  partitions_.ForEach([&](const partition::PartitionId& id, const partition::Partition& partition) {
+    if (partition.compaction().on) ids.push_back(id);
+  });
+  PaceOfCore pace(core_, compaction_options_.bytes_per_s, closed_);
+  const partition::CompactionWork work = {.memory_bytes_max = compaction_options_.memory_bytes_max,
+                                          .pace = &pace,
+                                          .counters = &compaction_};
+  for (const partition::PartitionId& id : ids) {
+    if (closed_ || log_environment_.reserve().low()) co_return;
+    partition::Partition* partition = partitions_.Find(id);
+    if (partition == nullptr) continue;
+    const std::string name = partition->identity().name.ToString();
+    const absl::StatusOr<bool> compacted = co_await partition->Compact(work);
+    if (compacted.ok() || absl::IsAborted(compacted.status())) continue;
+    RT_LOG_EVERY(10, kWarn, "{}: not compacted: {}; tried again at the next look", name,
+                 compacted.status().message());
+  }
+}
+
+// No timer runs where no topic is compacted.
+task::Task<void> Broker::CompactionLoop() {
+  while (!closed_) {
+    bool any = false;
+    partitions_.ForEach([&](const partition::PartitionId&, const partition::Partition& partition) {
+      any |= partition.compaction().on;
+    });
+    co_await compaction_due_.WaitUntil(any ? core_.now() + compaction_options_.every_ns
+                                           : base::kNever);
+    if (!closed_) co_await CompactOnce();
+  }
+  cleaning_.Done();
+}
+
+void Broker::StartCompaction(const CompactionOptions& options) {
+  compaction_options_ = options;
+  cleaning_.Add();
+  task::Spawn("compaction", CompactionLoop());
+}
+
+}  // namespace ringtail::server
