@@ -150,6 +150,7 @@ task::Task<void> Broker::ApplyImage(ImagePtr image) {
     if (++started % kPartitionsAtOnce == 0) co_await opening.Wait();
   }
   co_await latch.Wait();
+  if (on_image_ != nullptr && !closed_) on_image_(on_image_self_, before);
 }
 
 // Of many new partitions at once; one by one, each would be synced three times. Partitions that may
