@@ -383,7 +383,10 @@ std::vector<GroupStatus> Coordinator::Status(size_t offsets_max) const {
       status.members = group->member_count();
       for (const auto& [topic, partitions] : shard->FindOffsets(name)->topics()) {
         for (const auto& [partition, committed] : partitions) {
-          if (offsets_max == 0) break;
+          if (offsets_max == 0) {
+            ++status.offsets_omitted;
+            continue;
+          }
           --offsets_max;
           status.offsets.push_back({topic, partition, committed.offset});
         }

@@ -32,6 +32,7 @@ struct GroupStatus {
   absl::string_view state;
   int32_t generation = 0;
   size_t members = 0;
+  size_t offsets_omitted = 0;  // because there are too many
   std::vector<OffsetStatus> offsets;
 };
 

@@ -153,7 +153,7 @@ class Consumer {
   std::map<int, int64_t> positions_;
 };
 
-void Run(uint64_t seed) {
+void RunMembers(uint64_t seed) {
   World world(seed);
   std::vector<std::unique_ptr<Consumer>> consumers;
   for (int i = 0; i < 2 + world.Pick(4); ++i) {
@@ -195,7 +195,7 @@ void Run(uint64_t seed) {
 TEST(GroupModel, RandomMembersSettleAndNeverGoBack) {
   for (uint64_t seed = 1; seed <= 1'000; ++seed) {
     SCOPED_TRACE(absl::StrCat("seed ", seed));
-    Run(seed);
+    RunMembers(seed);
     if (testing::Test::HasFailure()) return;
   }
 }

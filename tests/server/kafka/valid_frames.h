@@ -31,6 +31,11 @@ class PlausibleSource {
         {"CurrentLeaderEpoch", -1},
         {"Count", 5},
         {"EndpointType", 1},
+        {"GenerationId", -1},
+        {"GenerationIdOrMemberEpoch", -1},
+        {"RebalanceTimeoutMs", 10'000},
+        {"RetentionTimeMs", -1},
+        {"SessionTimeoutMs", 10'000},
         {"MaxBytes", 100'000},
         {"MaxWaitMs", 5},
         {"MinBytes", 1},
@@ -52,7 +57,8 @@ class PlausibleSource {
   }
   void Value(const char*, uint32_t, Pool&, base::Uuid& value) { value = topic_id_; }
   void Value(const char* name, uint32_t, Pool&, absl::string_view& value) {
-    value = absl::string_view(name) == "TransactionalId" ? "tx" : "t";
+    const absl::string_view field(name);
+    value = field == "TransactionalId" ? "tx" : field == "MemberId" ? "" : "t";
   }
   void Value(const char*, uint32_t, Pool& pool, Bytes& value) {
     value = Bytes(base::AsBytes(pool.Keep("bytes")));
