@@ -137,11 +137,11 @@ struct BrokerConfig {
 // What all brokers of a process know; made before the cores start, changed only while they do.
 struct BrokerGroup {
   std::string data_directory;
-  std::vector<Broker*> brokers;           // by core
+  std::vector<Broker*> brokers;                   // by core
   std::vector<group::Coordinator*> coordinators;  // of consumer groups, by core
-  Catalog* catalog = nullptr;             // core 0 alone calls it
-  bool opened_clean = false;              // the last run stopped cleanly
-  log::OffsetCheckpoint recovery_points;  // as the last run wrote them
+  Catalog* catalog = nullptr;                     // core 0 alone calls it
+  bool opened_clean = false;                      // the last run stopped cleanly
+  log::OffsetCheckpoint recovery_points;          // as the last run wrote them
   log::OffsetCheckpoint log_starts;
   TopicDefaults topic_defaults;
   std::vector<BrokerConfig> configs;

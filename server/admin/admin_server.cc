@@ -11,7 +11,8 @@ namespace ringtail::server::admin {
 namespace {
 
 constexpr char kIndex[] =
-    "/healthz\n/readyz\n/metrics\n/v1/cores\n/v1/partitions\n/v1/groups\n/v1/connections\n/v1/config\n"
+    "/healthz\n/readyz\n/metrics\n/v1/cores\n/v1/partitions\n/v1/groups\n/v1/connections\n/v1/"
+    "config\n"
     "/v1/tasks\n";
 constexpr char kText[] = "text/plain; charset=utf-8";
 constexpr char kJson[] = "application/json";

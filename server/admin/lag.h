@@ -1,5 +1,5 @@
-// How far groups are behind: what they have committed beside where partitions end. The two are asked
-// for one after the other, so a lag is never below 0 but may be a moment old.
+// How far groups are behind: what they have committed beside where partitions end. The two are
+// asked for one after the other, so a lag is never below 0 but may be a moment old.
 #pragma once
 
 #include <algorithm>

@@ -411,13 +411,11 @@ void AddPartitions(const std::vector<PartitionSnapshot>& partitions, Families* f
 }
 
 void AddLags(const std::vector<LagSnapshot>& lags, Families* families) {
-  MetricFamily& committed = NewFamily(families, "ringtail_group_offset",
-                                      "What a group has committed.", kGauge);
+  MetricFamily& committed =
+      NewFamily(families, "ringtail_group_offset", "What a group has committed.", kGauge);
   for (const LagSnapshot& each : lags) {
     Add(&committed,
-        {{"group", each.group},
-         {"topic", each.topic},
-         {"partition", absl::StrCat(each.partition)}},
+        {{"group", each.group}, {"topic", each.topic}, {"partition", absl::StrCat(each.partition)}},
         static_cast<double>(each.committed));
   }
   MetricFamily& lag = NewFamily(families, "ringtail_group_lag",
@@ -425,9 +423,7 @@ void AddLags(const std::vector<LagSnapshot>& lags, Families* families) {
   for (const LagSnapshot& each : lags) {
     if (each.lag < 0) continue;
     Add(&lag,
-        {{"group", each.group},
-         {"topic", each.topic},
-         {"partition", absl::StrCat(each.partition)}},
+        {{"group", each.group}, {"topic", each.topic}, {"partition", absl::StrCat(each.partition)}},
         static_cast<double>(each.lag));
   }
 }

@@ -195,14 +195,16 @@ std::string PartitionsJson(Answers<PartitionSnapshot> partitions) {
 
 std::string GroupsJson(Answers<GroupSnapshot> groups,
                        const std::vector<PartitionSnapshot>& partitions) {
-  std::sort(groups.items.begin(), groups.items.end(),
-            [](const GroupSnapshot& left, const GroupSnapshot& right) { return left.id < right.id; });
+  std::sort(
+      groups.items.begin(), groups.items.end(),
+      [](const GroupSnapshot& left, const GroupSnapshot& right) { return left.id < right.id; });
   const HighWatermarks ends(partitions);
   Json all = Json::array();
   for (const GroupSnapshot& group : groups.items) {
     Json offsets = Json::array();
     for (const CommittedSnapshot& each : group.offsets) {
-      Json json = {{"topic", each.topic}, {"partition", each.partition}, {"committed", each.offset}};
+      Json json = {
+          {"topic", each.topic}, {"partition", each.partition}, {"committed", each.offset}};
       const int64_t lag = ends.Lag(each);
       if (lag >= 0) json["lag"] = lag;
       offsets.push_back(std::move(json));

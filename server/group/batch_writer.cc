@@ -28,8 +28,8 @@ BatchWriter::BatchWriter(int64_t timestamp_ms)
 
 void BatchWriter::Add(absl::string_view key, std::optional<absl::string_view> value) {
   std::vector<uint8_t> record;
-  record.push_back(0);      // attributes
-  AddVarint(0, &record);    // of the timestamp
+  record.push_back(0);    // attributes
+  AddVarint(0, &record);  // of the timestamp
   AddVarint(count_, &record);
   AddText(key, &record);
   if (value.has_value()) {

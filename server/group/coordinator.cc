@@ -230,8 +230,8 @@ task::Task<void> Coordinator::Commit(const CommitRequest& request,
   const Error error = Locate(request.group_id, &core);
   if (error != Error::kNone) co_return RefuseAll(offsets, error);
   Coordinator* owner = &PeerOn(core);
-  co_await core::CallOn(
-      core, [owner, &request, offsets] { return owner->CommitHere(request, offsets); });
+  co_await core::CallOn(core,
+                        [owner, &request, offsets] { return owner->CommitHere(request, offsets); });
 }
 
 task::Task<FetchOffsetsReply> Coordinator::FetchOffsets(
@@ -240,13 +240,14 @@ task::Task<FetchOffsetsReply> Coordinator::FetchOffsets(
   const Error error = Locate(group_id, &core);
   if (error != Error::kNone) co_return FetchOffsetsReply{.error = error};
   Coordinator* owner = &PeerOn(core);
-  co_return co_await core::CallOn(
-      core, [owner, group_id, &queries]() -> task::Task<FetchOffsetsReply> {
-        Error refused;
-        GroupShard* shard = owner->ShardOf(group_id, &refused);
-        if (shard == nullptr) co_return FetchOffsetsReply{.error = refused};
-        co_return shard->FetchOffsets(group_id, queries);
-      });
+  co_return co_await core::CallOn(core,
+                                  [owner, group_id, &queries]() -> task::Task<FetchOffsetsReply> {
+                                    Error refused;
+                                    GroupShard* shard = owner->ShardOf(group_id, &refused);
+                                    if (shard == nullptr)
+                                      co_return FetchOffsetsReply{.error = refused};
+                                    co_return shard->FetchOffsets(group_id, queries);
+                                  });
 }
 
 task::Task<DescribedGroup> Coordinator::Describe(absl::string_view group_id) {
@@ -298,8 +299,7 @@ task::Task<Error> Coordinator::DeleteGroup(absl::string_view group_id) {
   const Error error = Locate(group_id, &core);
   if (error != Error::kNone) co_return error;
   Coordinator* owner = &PeerOn(core);
-  co_return co_await core::CallOn(core,
-                                  [owner, group_id] { return owner->DeleteHere(group_id); });
+  co_return co_await core::CallOn(core, [owner, group_id] { return owner->DeleteHere(group_id); });
 }
 
 task::Task<Error> Coordinator::DeleteOffsetsHere(absl::string_view group_id,
@@ -316,9 +316,8 @@ task::Task<Error> Coordinator::DeleteOffsets(absl::string_view group_id,
   const Error error = Locate(group_id, &core);
   if (error != Error::kNone) co_return error;
   Coordinator* owner = &PeerOn(core);
-  co_return co_await core::CallOn(core, [owner, group_id, offsets] {
-    return owner->DeleteOffsetsHere(group_id, offsets);
-  });
+  co_return co_await core::CallOn(
+      core, [owner, group_id, offsets] { return owner->DeleteOffsetsHere(group_id, offsets); });
 }
 
 // --- Of this core.

@@ -90,8 +90,8 @@ class Coordinator {
                             partition::CancelToken* cancel);
   template <class Reply, class Request>
   task::Task<void> AskOn(base::CoreId core, const Request& request, Start<Reply, Request> start,
-                         Reply* reply, partition::CancelToken* cancel,
-                         partition::FetchWait* done, task::Latch* latch);
+                         Reply* reply, partition::CancelToken* cancel, partition::FetchWait* done,
+                         task::Latch* latch);
   template <class Reply, class Request>
   task::Task<Reply> AskAnywhere(const server::RequestContext& context, const Request& request,
                                 Start<Reply, Request> start);

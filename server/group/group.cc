@@ -54,8 +54,8 @@ absl::string_view StateName(GroupState state) {
 
 bool Group::HasRoomFor(const JoinRequest& request) const {
   const Member* known = Find(request.member.member_id);
-  const bool counted = known != nullptr && (state_ != GroupState::kPreparingRebalance ||
-                                            known->joining);
+  const bool counted =
+      known != nullptr && (state_ != GroupState::kPreparingRebalance || known->joining);
   size_t members = members_.size();
   if (state_ == GroupState::kPreparingRebalance) {
     // Who has not come back may not do so: first come, first served.
@@ -233,8 +233,8 @@ Error Group::CheckMember(const MemberName& member) const {
 }
 
 void Group::Sync(const SyncRequest& request, SyncPending* pending, Instant at) {
-  Error error = state_ == GroupState::kDead ? Error::kCoordinatorNotAvailable
-                                            : CheckMember(request.member);
+  Error error =
+      state_ == GroupState::kDead ? Error::kCoordinatorNotAvailable : CheckMember(request.member);
   if (error == Error::kNone && request.generation != generation_) error = Error::kIllegalGeneration;
   if (error == Error::kNone && (Contradicts(request.protocol_type, protocol_type_) ||
                                 Contradicts(request.protocol_name, protocol_.value_or("")))) {

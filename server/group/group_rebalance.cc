@@ -80,9 +80,8 @@ void Group::AnswerJoin(Member* member, JoinReply reply) {
 
 SyncReply Group::SyncReplyOf(const Member& member, Error error) const {
   if (error != Error::kNone) return {.error = error};
-  return {.protocol_type = protocol_type_,
-          .protocol_name = protocol_,
-          .assignment = member.assignment};
+  return {
+      .protocol_type = protocol_type_, .protocol_name = protocol_, .assignment = member.assignment};
 }
 
 void Group::AnswerSync(Member* member, Error error) {

@@ -116,8 +116,8 @@ absl::StatusOr<int16_t> TakeVersion(absl::string_view what, base::ByteView* valu
   if (value->size() < sizeof(int16_t)) return Damaged(what);
   const auto version = base::LoadBe<int16_t>(value->data());
   if (version < 0 || version > kValueVersionMax) {
-    return absl::DataLossError(absl::StrCat(what, " of version ", version, ", known are 0 to ",
-                                            kValueVersionMax));
+    return absl::DataLossError(
+        absl::StrCat(what, " of version ", version, ", known are 0 to ", kValueVersionMax));
   }
   *value = value->subspan(sizeof(int16_t));
   return version;

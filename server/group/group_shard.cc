@@ -168,8 +168,8 @@ task::Task<Error> GroupShard::AppendTombstones(std::string group_id, Tombstones 
 void GroupShard::Join(const JoinRequest& request, JoinPending* pending) {
   Entry* entry = Find(request.group_id);
   if (entry == nullptr && !request.member.member_id.empty()) {
-    return pending->Answer({.error = Error::kUnknownMember,
-                            .member_id = std::string(request.member.member_id)});
+    return pending->Answer(
+        {.error = Error::kUnknownMember, .member_id = std::string(request.member.member_id)});
   }
   if (entry == nullptr) entry = FindOrMake(request.group_id, false);
   if (entry == nullptr) return pending->Answer({.error = Error::kGroupFull});

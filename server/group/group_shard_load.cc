@@ -76,8 +76,8 @@ task::Task<absl::Status> GroupShard::ReadAll(Loading* loading) {
     const int64_t read = co_await io::ReadFully(env_.core.io(), fetched.plan.fd, &vector, 1,
                                                 fetched.plan.position.value());
     if (read != fetched.plan.bytes) {
-      co_return absl::UnavailableError(absl::StrCat("offset ", next.value(), ": read ", read,
-                                                    " bytes of ", fetched.plan.bytes));
+      co_return absl::UnavailableError(
+          absl::StrCat("offset ", next.value(), ": read ", read, " bytes of ", fetched.plan.bytes));
     }
     next = fetched.plan.next_offset;
     log::BatchWalker walker(bytes);

@@ -179,13 +179,13 @@ struct GroupLimits {
 
 struct GroupOptions {
   GroupLimits limits;
-  int32_t session_timeout_min_ms = 6'000;       // group.min.session.timeout.ms
-  int32_t session_timeout_max_ms = 1'800'000;   // group.max.session.timeout.ms
+  int32_t session_timeout_min_ms = 6'000;                        // group.min.session.timeout.ms
+  int32_t session_timeout_max_ms = 1'800'000;                    // group.max.session.timeout.ms
   int64_t offsets_retention_ms = int64_t{7} * 24 * 3600 * 1000;  // offsets.retention.minutes
-  int64_t offsets_check_ms = 600'000;           // offsets.retention.check.interval.ms
-  size_t offset_metadata_bytes_max = 4096;      // offset.metadata.max.bytes
-  size_t groups_max = 100'000;                  // of a core
-  size_t bytes_max = 256u << 20;                // of members and offsets, of a core
+  int64_t offsets_check_ms = 600'000;       // offsets.retention.check.interval.ms
+  size_t offset_metadata_bytes_max = 4096;  // offset.metadata.max.bytes
+  size_t groups_max = 100'000;              // of a core
+  size_t bytes_max = 256u << 20;            // of members and offsets, of a core
 };
 
 // Memory of all groups of a core: what members and offsets hold.

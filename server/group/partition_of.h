@@ -7,7 +7,8 @@
 
 namespace ringtail::group {
 
-// Java's String.hashCode, of what the UTF-8 text is there: UTF-16, each malformed byte being U+FFFD.
+// Java's String.hashCode, of what the UTF-8 text is there: UTF-16, each malformed byte being
+// U+FFFD.
 int32_t JavaHash(absl::string_view text);
 
 // As Kafka's coordinator reckons it: Utils.abs(hash), for which the smallest integer counts as 0,

@@ -56,7 +56,8 @@ task::Task<void> Session::HandleDescribeGroups(Call* call) {
     for (const group::DescribedMember& each : found.members) {
       auto& member = out.members.Add(arena);
       member.member_id = arena.CopyText(each.member_id);
-      if (each.instance_id.has_value()) member.group_instance_id = arena.CopyText(*each.instance_id);
+      if (each.instance_id.has_value())
+        member.group_instance_id = arena.CopyText(*each.instance_id);
       member.client_id = arena.CopyText(each.client_id);
       member.client_host = arena.CopyText(each.client_host);
       member.member_metadata = Bytes(base::AsBytes(arena.CopyText(each.metadata)));

@@ -42,11 +42,10 @@ task::Task<void> Session::HandleOffsetCommit(Call* call) {
                          .error = CheckPartition(topic.name, each.partition_index)});
     }
   }
-  const group::CommitRequest commit{
-      .group_id = request.group_id,
-      .member = {request.member_id, request.group_instance_id},
-      .generation = request.generation_id_or_member_epoch,
-      .retention_ms = request.retention_time_ms};
+  const group::CommitRequest commit{.group_id = request.group_id,
+                                    .member = {request.member_id, request.group_instance_id},
+                                    .generation = request.generation_id_or_member_epoch,
+                                    .retention_ms = request.retention_time_ms};
   bool any = false;
   for (const group::OffsetToCommit& each : offsets) any |= each.error == Error::kNone;
   if (any) co_await broker_.groups().Commit(commit, offsets);

@@ -13,8 +13,8 @@ using base::Error;
 
 namespace {
 
-constexpr int16_t kJoinWithMemberId = 4;     // the first version that knows MEMBER_ID_REQUIRED
-constexpr int16_t kJoinWithSkip = 9;         // SkipAssignment
+constexpr int16_t kJoinWithMemberId = 4;  // the first version that knows MEMBER_ID_REQUIRED
+constexpr int16_t kJoinWithSkip = 9;      // SkipAssignment
 constexpr int16_t kJoinWithNullProtocol = 7;
 constexpr int16_t kLeaveOfSeveral = 3;
 constexpr int16_t kFindSeveral = 4;
@@ -57,12 +57,12 @@ task::Task<void> Session::HandleFindCoordinator(Call* call) {
     }
     if (request.key_type != kGroup) {
       return Found{.code = ErrorCode::kInvalidRequest,
-                   .why = "a key type that this broker does not know; it knows groups (0) and "
-                          "transactions (1)"};
+                   .why =
+                       "a key type that this broker does not know; it knows groups (0) and "
+                       "transactions (1)"};
     }
     base::CoreId core;
-    const Error located =
-        error != Error::kNone ? error : broker_.groups().Locate(key, &core);
+    const Error located = error != Error::kNone ? error : broker_.groups().Locate(key, &core);
     if (located != Error::kNone) {
       return Found{.code = ToErrorCode(located), .why = base::ErrorText(located)};
     }
@@ -105,22 +105,21 @@ task::Task<void> Session::HandleJoinGroup(Call* call) {
   }
   const std::string host = ClientHost(call->exchange->connection->peer());
   const absl::string_view client_id = call->request.header.client_id.value_or("");
-  const group::JoinRequest join{
-      .group_id = request.group_id,
-      .member = {request.member_id, request.group_instance_id},
-      .client_id = client_id.substr(0, kClientIdBytesMax),
-      .client_host = host,
-      .session_timeout_ms = request.session_timeout_ms,
-      // Version 0 has none: a rebalance may take as long as a session.
-      .rebalance_timeout_ms = request.rebalance_timeout_ms < 0 ? request.session_timeout_ms
-                                                               : request.rebalance_timeout_ms,
-      .protocol_type = request.protocol_type,
-      .protocols = protocols,
-      .takes_member_id = call->version >= kJoinWithMemberId,
-      .skips_assignment = call->version >= kJoinWithSkip,
-      .reason = request.reason.value_or("")};
-  const group::JoinReply reply =
-      co_await broker_.groups().Join(call->exchange->context, join);
+  const group::JoinRequest join{.group_id = request.group_id,
+                                .member = {request.member_id, request.group_instance_id},
+                                .client_id = client_id.substr(0, kClientIdBytesMax),
+                                .client_host = host,
+                                .session_timeout_ms = request.session_timeout_ms,
+                                // Version 0 has none: a rebalance may take as long as a session.
+                                .rebalance_timeout_ms = request.rebalance_timeout_ms < 0
+                                                            ? request.session_timeout_ms
+                                                            : request.rebalance_timeout_ms,
+                                .protocol_type = request.protocol_type,
+                                .protocols = protocols,
+                                .takes_member_id = call->version >= kJoinWithMemberId,
+                                .skips_assignment = call->version >= kJoinWithSkip,
+                                .reason = request.reason.value_or("")};
+  const group::JoinReply reply = co_await broker_.groups().Join(call->exchange->context, join);
   if (Gone(call)) co_return;
   JoinGroupResponse response;
   response.error_code = Wire(ToErrorCode(reply.error));
@@ -158,8 +157,7 @@ task::Task<void> Session::HandleSyncGroup(Call* call) {
                                 .protocol_type = request.protocol_type,
                                 .protocol_name = request.protocol_name,
                                 .assignments = assignments};
-  const group::SyncReply reply =
-      co_await broker_.groups().Sync(call->exchange->context, sync);
+  const group::SyncReply reply = co_await broker_.groups().Sync(call->exchange->context, sync);
   if (Gone(call)) co_return;
   SyncGroupResponse response;
   response.error_code = Wire(ToErrorCode(reply.error));

@@ -98,7 +98,8 @@ class Consumer {
     }
     std::vector<std::pair<std::string, std::string>> given;
     if (!reply.skip_assignment) {
-      for (const auto& [id, partitions] : plan) given.emplace_back(id, absl::StrJoin(partitions, ","));
+      for (const auto& [id, partitions] : plan)
+        given.emplace_back(id, absl::StrJoin(partitions, ","));
     }
     sync_ = world_.group.Sync(joiner_.member_id, reply.generation, given, joiner_.instance_id);
   }
@@ -138,7 +139,8 @@ class Consumer {
     for (const auto& [partition, position] : positions_) {
       const CommittedOffset* before = world_.offsets.Find("t", partition);
       ASSERT_TRUE(before == nullptr || before->offset <= position)
-          << "partition " << partition << " goes back from " << before->offset << " to " << position;
+          << "partition " << partition << " goes back from " << before->offset << " to "
+          << position;
       world_.offsets.Put("t", partition,
                          {.offset = position, .record = base::Offset(world_.records++)});
     }

@@ -165,6 +165,7 @@ TEST_F(GroupsSessionTest, OffsetsTopicIsTheBrokersOwn) {
   auto& topic = grows.topics.Add(arena_);
   topic.name = "__consumer_offsets";
   topic.count = 60;
+  topic.assignments = std::nullopt;
   EXPECT_EQ(Ask<CreatePartitionsResponse>(grows, 3)->body.results[0].error_code,
             Wire(ErrorCode::kInvalidTopicException));
   DeleteRecordsRequest records;
@@ -193,8 +194,7 @@ TEST_F(GroupsSessionTest, OneMemberInEveryVersion) {
     ASSERT_EQ(joined->body.members.size(), 1u);
     const int32_t generation = joined->body.generation_id;
     const int16_t sync_version = std::min<int16_t>(version, 5);
-    const auto synced =
-        Ask<SyncGroupResponse>(Sync(id, generation, {{id, "mine"}}), sync_version);
+    const auto synced = Ask<SyncGroupResponse>(Sync(id, generation, {{id, "mine"}}), sync_version);
     ASSERT_EQ(synced->body.error_code, 0);
     EXPECT_EQ(base::AsText(synced->body.assignment), "mine");
     EXPECT_EQ(Heartbeat(id, generation), ErrorCode::kNone);
@@ -272,8 +272,7 @@ TEST_F(GroupsSessionTest, JoinsThatMakeNoSenseAreRefused) {
   Begin();
   JoinGroupRequest request = Join();
   request.group_id = "";
-  EXPECT_EQ(Ask<JoinGroupResponse>(request, 9)->body.error_code,
-            Wire(ErrorCode::kInvalidGroupId));
+  EXPECT_EQ(Ask<JoinGroupResponse>(request, 9)->body.error_code, Wire(ErrorCode::kInvalidGroupId));
   for (const int32_t timeout : {0, -1, 5'999, 1'800'001}) {
     request = Join();
     request.session_timeout_ms = timeout;
@@ -403,7 +402,8 @@ TEST_F(GroupsSessionTest, GroupsAreDeletedOnceTheyAreEmpty) {
   const auto remove = [&] {
     DeleteGroupsRequest request;
     request.groups_names.Add(arena_) = "g";
-    return static_cast<ErrorCode>(Ask<DeleteGroupsResponse>(request, 2)->body.results[0].error_code);
+    return static_cast<ErrorCode>(
+        Ask<DeleteGroupsResponse>(request, 2)->body.results[0].error_code);
   };
   EXPECT_EQ(remove(), ErrorCode::kNonEmptyGroup);
   world_.RunFor(30 * base::kNanosPerSecond);
@@ -449,6 +449,7 @@ TEST_F(GroupsSessionTest, OffsetsExpireAfterTheGroupIsEmpty) {
   EXPECT_EQ(Commit(a, generation_, 42), ErrorCode::kNone);
   constexpr int64_t kDay = 24 * 3600;
   world_.RunFor(6 * kDay * base::kNanosPerSecond);
+  peer_ = Connected();  // the idle one was closed
   EXPECT_EQ(Committed(), 42);
   world_.RunFor(2 * kDay * base::kNanosPerSecond);
   peer_ = Connected();

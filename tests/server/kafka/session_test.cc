@@ -67,8 +67,8 @@ TEST_F(KafkaSessionTest, WhatIsNotOfferedCostsTheConnection) {
     return frame;
   };
   for (const std::string& frame :
-       {patched(0, 2), patched(0, 0), patched(0, 13), patched(0, -1), patched(1, 3), patched(11, 10),
-        patched(68, 0), patched(999, 0), patched(-1, 0)}) {
+       {patched(0, 2), patched(0, 0), patched(0, 13), patched(0, -1), patched(1, 3),
+        patched(11, 10), patched(68, 0), patched(999, 0), patched(-1, 0)}) {
     peer_ = Connected();
     ASSERT_TRUE(peer_->client().Send(frame));
     EXPECT_TRUE(peer_->Closed());
