@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/base/check.h"
+#include "server/group/group_types.h"
 #include "server/kafka/api_table.h"
 #include "tests/engine/log/batch_maker.h"
 #include "tests/server/kafka/kafka_dialogue.h"
@@ -33,9 +34,9 @@ class PlausibleSource {
         {"EndpointType", 1},
         {"GenerationId", -1},
         {"GenerationIdOrMemberEpoch", -1},
-        {"RebalanceTimeoutMs", 10'000},
+        {"RebalanceTimeoutMs", 10},
         {"RetentionTimeMs", -1},
-        {"SessionTimeoutMs", 10'000},
+        {"SessionTimeoutMs", 10},
         {"MaxBytes", 100'000},
         {"MaxWaitMs", 5},
         {"MinBytes", 1},
@@ -71,6 +72,11 @@ class PlausibleSource {
   const base::Uuid topic_id_;
   const bool nulls_;
 };
+
+// Of a broker that is asked thousands of such: groups come to an end, as nobody answers for them.
+inline group::GroupOptions ShortLivedGroups() {
+  return {.limits = {.initial_rebalance_delay_ms = 0}, .session_timeout_min_ms = 1};
+}
 
 struct ValidFrame {
   int16_t key;
