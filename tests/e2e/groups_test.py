@@ -37,9 +37,16 @@ class Member:
             return file.read()
 
     def partitions_assigned(self):
-        """By the last line that says so; None before."""
-        said = [line for line in self.log().splitlines() if "rebalanced" in line and "assigned:" in line]
-        return said[-1].count("[") if said else None
+        """By what it says of its rebalances; None before the first."""
+        assigned = None
+        for line in self.log().splitlines():
+            if "incremental assignment" in line:
+                assigned = (assigned or 0) + line.count("[")
+            elif "incremental revoke" in line:
+                assigned -= line.count("[")
+            elif "assigned:" in line:
+                assigned = line.count("[")
+        return assigned
 
     def stop(self):
         """As Ctrl-C: commits and leaves the group."""
@@ -112,10 +119,13 @@ class GroupsTest(unittest.TestCase):
 
     def test_cooperative_members(self):
         args = ("-X", "partition.assignment.strategy=cooperative-sticky")
-        one, two = self.member(*args), self.member(*args)
+        one = self.member(*args)
+        harness.wait_for(lambda: one.partitions_assigned() == PARTITIONS, "one has them all")
+        two = self.member(*args)
         records = harness.lines(2000)
-        harness.wait_for(lambda: one.partitions_assigned() is not None and
-                         two.partitions_assigned() is not None, "both have some")
+        harness.wait_for(lambda: one.partitions_assigned() == two.partitions_assigned() == PARTITIONS // 2,
+                         "both have half of them")
+        self.assertNotIn("% Group g rebalanced (", one.log(), "it gave up half, not all")
         self.produce(records)
         harness.wait_for(lambda: len(one.records()) + len(two.records()) >= len(records), "all records")
         self.assertEqual(sorted(set(one.records() + two.records())), sorted(records))
