@@ -26,6 +26,12 @@ Error Broker::Locate(const partition::PartitionId& id, base::CoreId* core) const
   return Error::kNone;
 }
 
+Error Broker::LocateToChange(const partition::PartitionId& id, base::CoreId* core) const {
+  const Error error = Locate(id, core);
+  if (error != Error::kNone) return error;
+  return image_->FindById(id.topic_id)->internal ? Error::kInternalTopic : Error::kNone;
+}
+
 partition::Partition* Broker::FindLocal(const partition::PartitionId& id, Error* error) {
   partition::Partition* partition = partitions_.Find(id);
   if (partition != nullptr && !closed_) {
@@ -94,7 +100,7 @@ task::Task<void> Broker::ProduceItems(partition::AckPolicy acks, std::span<Produ
   if (items.size() == 1) {
     ProduceItem* item = &items[0];
     base::CoreId core;
-    item->result.error = Locate(item->id, &core);
+    item->result.error = LocateToChange(item->id, &core);
     if (item->result.error != Error::kNone) co_return;
     if (core == core_.id()) {
       co_await ProduceOne(acks, item);
@@ -111,7 +117,7 @@ task::Task<void> Broker::ProduceItems(partition::AckPolicy acks, std::span<Produ
   for (std::vector<ProduceItem*>& of_core : by_core) of_core.clear();
   for (ProduceItem& item : items) {
     base::CoreId core;
-    item.result.error = Locate(item.id, &core);
+    item.result.error = LocateToChange(item.id, &core);
     if (item.result.error == Error::kNone) by_core[core.value()].push_back(&item);
   }
   task::Latch latch;
@@ -222,7 +228,7 @@ task::Task<ProposalResult> Broker::CreateTopic(CreateTopicProposal proposal) {
   std::string reason = co_await OfflineReasonAnywhere(created.topic_id, 0);
   if (reason.empty()) co_return created;
   // A topic that cannot be written to is taken back.
-  co_await DeleteTopic(created.topic_id);
+  co_await DeleteAnyTopic(created.topic_id);
   created.outcome = ProposalResult::Outcome::kConflict;
   created.failure = {Error::kStorageError, std::move(reason)};
   co_return created;
@@ -262,6 +268,16 @@ task::Task<std::vector<ProposalResult>> Broker::AlterTopics(
 }
 
 task::Task<ProposalResult> Broker::DeleteTopic(base::Uuid topic_id) {
+  const TopicImage* topic = image_->FindById(topic_id);
+  if (topic != nullptr && topic->internal) {
+    co_return ProposalResult{
+        .outcome = ProposalResult::Outcome::kConflict,
+        .failure = {Error::kInternalTopic, std::string(base::ErrorText(Error::kInternalTopic))}};
+  }
+  co_return co_await DeleteAnyTopic(topic_id);
+}
+
+task::Task<ProposalResult> Broker::DeleteAnyTopic(base::Uuid topic_id) {
   Catalog* catalog = group_.catalog;
   ProposalResult result = co_await core::CallOn(
       base::CoreId(0), [catalog, topic_id] { return catalog->DeleteTopic(topic_id); });

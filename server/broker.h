@@ -24,6 +24,10 @@
 #include "server/request_context.h"
 #include "server/spares.h"
 
+namespace ringtail::group {
+class Coordinator;
+}
+
 namespace ringtail::server {
 
 struct ProduceItem {
@@ -141,10 +145,11 @@ struct BrokerConfig {
 // What all brokers of a process know; made before the cores start, changed only while they do.
 struct BrokerGroup {
   std::string data_directory;
-  std::vector<Broker*> brokers;           // by core
-  Catalog* catalog = nullptr;             // core 0 alone calls it
-  bool opened_clean = false;              // the last run stopped cleanly
-  log::OffsetCheckpoint recovery_points;  // as the last run wrote them
+  std::vector<Broker*> brokers;                   // by core
+  std::vector<group::Coordinator*> coordinators;  // of consumer groups, by core
+  Catalog* catalog = nullptr;                     // core 0 alone calls it
+  bool opened_clean = false;                      // the last run stopped cleanly
+  log::OffsetCheckpoint recovery_points;          // as the last run wrote them
   log::OffsetCheckpoint log_starts;
   log::OffsetCheckpoint clean_ends;
   TopicDefaults topic_defaults;
@@ -171,6 +176,14 @@ class Broker {
   partition::PartitionMap& partitions() { return partitions_; }
   const partition::ProducerBudget& producers() const { return producers_; }
   size_t offline_count() const { return offline_.size(); }
+  // Of consumer groups, on this core.
+  group::Coordinator& groups() const { return *group_.coordinators[core_.id().value()]; }
+  // Called when an image has been taken over, with the one before (null: the first). It must not
+  // suspend. One at most, which outlives the last image.
+  void set_on_image(void (*on_image)(void* self, const ImagePtr& before), void* self) {
+    on_image_ = on_image;
+    on_image_self_ = self;
+  }
   // The core of a partition that this broker leads.
   base::CoreId CoreOf(const PartitionImage& partition) const {
     return base::CoreId(partition.slot % core_.group().count());
@@ -234,6 +247,9 @@ class Broker {
   };
 
   base::Error Locate(const partition::PartitionId& id, base::CoreId* core) const;
+  // The same, for what clients may not do to the broker's own topics.
+  base::Error LocateToChange(const partition::PartitionId& id, base::CoreId* core) const;
+  task::Task<ProposalResult> DeleteAnyTopic(base::Uuid topic_id);
   partition::Partition* FindLocal(const partition::PartitionId& id, base::Error* error);
 
   task::Task<void> ProduceLocal(partition::AckPolicy acks, std::span<ProduceItem* const> items);
@@ -288,6 +304,8 @@ class Broker {
   std::unique_ptr<log::CoreJournal> journal_;
   log::LogEnvironment log_environment_;
   ImagePtr image_;
+  void (*on_image_)(void* self, const ImagePtr& before) = nullptr;
+  void* on_image_self_ = nullptr;
   partition::ProducerBudget producers_;
   records::Decompressor decompressor_{partition::LatestByKey::kPlainBytesMax};
   partition::PartitionMap partitions_;

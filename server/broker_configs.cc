@@ -17,6 +17,11 @@ const std::pair<absl::string_view, absl::string_view> kKafkaNames[] = {
     {"data_dir", "log.dirs"},
     {"default_partitions", "num.partitions"},
     {"compaction_check_ms", "log.cleaner.backoff.ms"},
+    {"group_initial_rebalance_delay_ms", "group.initial.rebalance.delay.ms"},
+    {"group_members_max", "group.max.size"},
+    {"group_session_timeout_max_ms", "group.max.session.timeout.ms"},
+    {"group_session_timeout_min_ms", "group.min.session.timeout.ms"},
+    {"offsets_retention_minutes", "offsets.retention.minutes"},
     {"retention_check_ms", "log.retention.check.interval.ms"},
 };
 
@@ -88,6 +93,8 @@ std::vector<BrokerConfig> ListBrokerConfigs(const LoadedConfig& loaded) {
   };
   fixed("default.replication.factor", "1", ConfigType::kInt, "One broker, one replica.");
   fixed("delete.topic.enable", "true", ConfigType::kBoolean, "Topics may be deleted.");
+  fixed("offset.metadata.max.bytes", "4096", ConfigType::kInt, "Of one committed offset.");
+  fixed("offsets.topic.num.partitions", "50", ConfigType::kInt, "Of __consumer_offsets, for ever.");
   fixed("socket.request.max.bytes", "104857600", ConfigType::kInt, "The largest request.");
   for (const TopicConfigDefinition& topic : TopicConfigDefinitions()) {
     fixed(topic.broker_name, topic.default_value, topic.type, topic.help);

@@ -159,6 +159,7 @@ task::Task<void> Broker::ApplyImage(ImagePtr image) {
   }
   co_await latch.Wait();
   compaction_due_.NotifyAll();
+  if (on_image_ != nullptr && !closed_) on_image_(on_image_self_, before);
 }
 
 // Of many new partitions at once; one by one, each would be synced three times. Partitions that may

@@ -56,7 +56,7 @@ task::Task<void> Broker::DeleteRecords(std::span<DeleteRecordsItem> items) {
   size_t started = 0;
   for (DeleteRecordsItem& item : items) {
     base::CoreId core;
-    item.result.error = Locate(item.id, &core);
+    item.result.error = LocateToChange(item.id, &core);
     if (item.result.error != base::Error::kNone) continue;
     latch.Add();
     task::Spawn("delete records", DeleteRecordsOn(core, &item, &latch));

@@ -19,6 +19,7 @@ CoreServer::CoreServer(core::Core& core, BrokerGroup& group, const CoreServerOpt
     : core_(core),
       options_(options),
       broker_(core, group, options.log),
+      groups_(broker_, group, options_.groups),
       sender_(core.io(), core.buffers(), options.sender),
       budget_(options.core_bytes_max),
       factory_(std::move(factory)) {}

@@ -12,6 +12,7 @@
 #include "server/broker.h"
 #include "server/connection.h"
 #include "server/endpoints.h"
+#include "server/group/coordinator.h"
 
 namespace ringtail::server {
 
@@ -21,6 +22,7 @@ struct CoreServerOptions {
   size_t connections_max = 10'000;     // per core; more are closed at once
   log::LogOptions log;
   io::SenderOptions sender;
+  group::GroupOptions groups;
 };
 
 struct ListenerCounters {
@@ -37,6 +39,7 @@ class CoreServer {
              SessionFactory factory);
 
   Broker& broker() { return broker_; }
+  group::Coordinator& groups() { return groups_; }
   core::Core& core() { return core_; }
   io::Sender& sender() { return sender_; }
   const ListenerCounters& listener_counters() const { return counters_; }
@@ -66,6 +69,7 @@ class CoreServer {
   core::Core& core_;
   const CoreServerOptions options_;
   Broker broker_;
+  group::Coordinator groups_;
   io::Sender sender_;
   ReceiveBudget budget_;
   SessionFactory factory_;

@@ -27,6 +27,17 @@ void ReportStall(base::CoreId core, base::Nanos turn_ns) {
       core.value(), turn_ns / base::kNanosPerMilli);
 }
 
+group::GroupOptions ToGroupOptions(const Config& config) {
+  constexpr int64_t kMillisPerMinute = 60'000;
+  return {.limits = {.initial_rebalance_delay_ms = config.group_initial_rebalance_delay_ms(),
+                     .members_max = static_cast<size_t>(config.group_members_max())},
+          .session_timeout_min_ms = static_cast<int32_t>(config.group_session_timeout_min_ms()),
+          .session_timeout_max_ms = static_cast<int32_t>(config.group_session_timeout_max_ms()),
+          .offsets_retention_ms = config.offsets_retention_minutes() * kMillisPerMinute,
+          .groups_max = static_cast<size_t>(config.groups_max()),
+          .bytes_max = static_cast<size_t>(config.group_bytes_max())};
+}
+
 CoreServerOptions ToServerOptions(const Config& config, size_t cores, size_t descriptors) {
   CoreServerOptions options;
   options.connection.bytes_max = static_cast<size_t>(config.connection_bytes_max());
@@ -35,6 +46,7 @@ CoreServerOptions ToServerOptions(const Config& config, size_t cores, size_t des
   RT_CHECK(io::ParseSendPath(config.send_path(), &options.connection.send_path));
   options.core_bytes_max = static_cast<size_t>(config.core_bytes_max());
   options.connections_max = static_cast<size_t>(config.connections_max());
+  options.groups = ToGroupOptions(config);
   options.log.write_path = ToWritePath(config.write_path());
   options.log.reserve = {
       .directory = config.data_dir(), .bytes = config.disk_reserve_bytes(), .cores = cores};

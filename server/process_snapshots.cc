@@ -52,6 +52,17 @@ admin::CoreSnapshot SnapshotOf(CoreServer& server, const kafka::CoreState& kafka
                              .evicted = sessions.counters().evicted,
                              .refused = sessions.counters().refused,
                              .not_found = sessions.counters().not_found};
+  const group::Coordinator& groups = server.groups();
+  const group::CoordinatorCounters& group_counters = groups.counters();
+  snapshot.groups = {.groups = groups.group_count(),
+                     .members = groups.member_count(),
+                     .bytes = groups.memory_bytes(),
+                     .loading = groups.loading_count(),
+                     .rebalances = group_counters.groups.rebalances,
+                     .members_expired = group_counters.groups.members_expired,
+                     .commits = group_counters.commits,
+                     .commit_failures = group_counters.commit_failures,
+                     .offsets_expired = group_counters.offsets_expired};
   snapshot.producers = broker.producers().count();
   snapshot.producers_evicted = broker.producers().evicted();
   const ListenerCounters& listener = server.listener_counters();
@@ -107,6 +118,24 @@ std::vector<admin::PartitionSnapshot> PartitionsOf(CoreServer& server) {
   return all;
 }
 
+std::vector<admin::GroupSnapshot> GroupsOf(CoreServer& server, size_t offsets_max) {
+  std::vector<admin::GroupSnapshot> all;
+  for (group::GroupStatus& status : server.groups().Status(offsets_max)) {
+    admin::GroupSnapshot& group = all.emplace_back();
+    group = {.id = std::move(status.id),
+             .protocol_type = std::move(status.protocol_type),
+             .state = std::string(status.state),
+             .core = server.core().id().value(),
+             .generation = status.generation,
+             .members = status.members,
+             .offsets_omitted = status.offsets_omitted};
+    for (group::OffsetStatus& each : status.offsets) {
+      group.offsets.push_back({std::move(each.topic), each.partition, each.offset});
+    }
+  }
+  return all;
+}
+
 std::vector<admin::ConnectionSnapshot> ConnectionsOf(CoreServer& server) {
   std::vector<admin::ConnectionSnapshot> all;
   const base::Nanos now = server.core().now();
@@ -157,6 +186,13 @@ std::vector<admin::CoreSnapshot> ProcessSnapshots::Cores(int64_t timeout_ms) {
 
 Answers<admin::PartitionSnapshot> ProcessSnapshots::Partitions(int64_t timeout_ms) {
   return Merge(process_.Ask<std::vector<admin::PartitionSnapshot>>(&PartitionsOf, timeout_ms));
+}
+
+Answers<admin::GroupSnapshot> ProcessSnapshots::Groups(size_t offsets_max, int64_t timeout_ms) {
+  const auto groups_of = [offsets_max](CoreServer& server) {
+    return GroupsOf(server, offsets_max);
+  };
+  return Merge(process_.Ask<std::vector<admin::GroupSnapshot>>(groups_of, timeout_ms));
 }
 
 Answers<admin::ConnectionSnapshot> ProcessSnapshots::Connections(int64_t timeout_ms) {

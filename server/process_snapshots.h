@@ -12,6 +12,7 @@ class ProcessSnapshots : public admin::SnapshotSource {
 
   std::vector<admin::CoreSnapshot> Cores(int64_t timeout_ms) override;
   admin::Answers<admin::PartitionSnapshot> Partitions(int64_t timeout_ms) override;
+  admin::Answers<admin::GroupSnapshot> Groups(size_t offsets_max, int64_t timeout_ms) override;
   admin::Answers<admin::ConnectionSnapshot> Connections(int64_t timeout_ms) override;
   admin::Answers<admin::TaskSnapshot> Tasks(int64_t timeout_ms) override;
   std::string StuckReason() override { return process_.StuckReason(); }

@@ -12,6 +12,8 @@ absl::string_view ErrorText(Error error) {
       return "unknown config entry, or a value out of its range";
     case Error::kInvalidTopic:
       return "a topic name is 1 to 249 of A-Z, a-z, 0-9, '.', '_' and '-', and not '.' or '..'";
+    case Error::kInternalTopic:
+      return "the topic is the broker's own: clients may read it, and not write, delete or grow it";
     case Error::kInvalidPartitions:
       return "the number of partitions is out of range";
     case Error::kInvalidReplication:
@@ -64,6 +66,38 @@ absl::string_view ErrorText(Error error) {
       return "fewer in-sync replicas than min.insync.replicas";
     case Error::kShuttingDown:
       return "the broker is shutting down";
+    case Error::kCoordinatorLoading:
+      return "the group's records are being read; try again";
+    case Error::kCoordinatorNotAvailable:
+      return "nobody can serve the group at the moment; try again";
+    case Error::kNotCoordinator:
+      return "another broker serves the group; ask for its coordinator";
+    case Error::kInvalidGroupId:
+      return "a group has a name";
+    case Error::kGroupNotFound:
+      return "no such group";
+    case Error::kGroupNotEmpty:
+      return "the group has members";
+    case Error::kGroupFull:
+      return "the group has as many members, or groups take as much memory, as is allowed";
+    case Error::kGroupSubscribed:
+      return "the group's members subscribe to the topic";
+    case Error::kIllegalGeneration:
+      return "the group is in another generation; join it again";
+    case Error::kInconsistentProtocol:
+      return "the members of the group have no assignment protocol in common with this one";
+    case Error::kInvalidSessionTimeout:
+      return "the session timeout is not within the broker's bounds";
+    case Error::kUnknownMember:
+      return "the group has no such member; join it again";
+    case Error::kMemberIdRequired:
+      return "join once more, with the member id that was given";
+    case Error::kFencedInstanceId:
+      return "another member has taken this instance id";
+    case Error::kRebalanceInProgress:
+      return "the group rebalances; join it again";
+    case Error::kOffsetMetadataTooLarge:
+      return "the metadata of a committed offset is too large";
     case Error::kInternal:
       return "a bug in the broker; its log has more";
   }
@@ -83,6 +117,9 @@ bool IsRetriable(Error error) {
     case Error::kOverloaded:
     case Error::kNotEnoughReplicas:
     case Error::kShuttingDown:
+    case Error::kCoordinatorLoading:
+    case Error::kCoordinatorNotAvailable:
+    case Error::kNotCoordinator:
       return true;
     default:
       return false;

@@ -11,7 +11,8 @@ namespace ringtail::server::admin {
 namespace {
 
 constexpr char kIndex[] =
-    "/healthz\n/readyz\n/metrics\n/v1/cores\n/v1/partitions\n/v1/connections\n/v1/config\n"
+    "/healthz\n/readyz\n/metrics\n/v1/cores\n/v1/partitions\n/v1/groups\n/v1/connections\n/v1/"
+    "config\n"
     "/v1/tasks\n";
 constexpr char kText[] = "text/plain; charset=utf-8";
 constexpr char kJson[] = "application/json";
@@ -63,6 +64,8 @@ HttpReply AdminServer::Metrics() {
   if (source_ != nullptr) {
     input.cores = source_->Cores(options_.core_timeout_ms);
     Answers<PartitionSnapshot> partitions = source_->Partitions(options_.core_timeout_ms);
+    input.lags = LagsOf(source_->Groups(options_.metrics_lags_max, options_.core_timeout_ms).items,
+                        partitions.items, options_.metrics_lags_max, &input.lags_omitted);
     if (partitions.items.size() > options_.metrics_partitions_max) {
       input.partitions_omitted = partitions.items.size();
     } else {
@@ -74,14 +77,19 @@ HttpReply AdminServer::Metrics() {
 
 HttpReply AdminServer::Page(const std::string& path) {
   const int64_t timeout_ms = options_.core_timeout_ms;
-  const bool known = path == "/v1/cores" || path == "/v1/partitions" || path == "/v1/connections" ||
-                     path == "/v1/tasks";
+  const bool known = path == "/v1/cores" || path == "/v1/partitions" || path == "/v1/groups" ||
+                     path == "/v1/connections" || path == "/v1/tasks";
   if (!known) return {404, kJson, StatusJson("no such page", "GET / lists the pages")};
   if (source_ == nullptr) return {503, kJson, StatusJson("not ready", reason_)};
   if (path == "/v1/cores") return {200, kJson, CoresJson(source_->Cores(timeout_ms))};
   if (path == "/v1/tasks") return {200, kText, TasksText(source_->Tasks(timeout_ms))};
   if (path == "/v1/partitions") {
     return {200, kJson, PartitionsJson(source_->Partitions(timeout_ms))};
+  }
+  if (path == "/v1/groups") {
+    const Answers<PartitionSnapshot> partitions = source_->Partitions(timeout_ms);
+    return {200, kJson,
+            GroupsJson(source_->Groups(options_.page_offsets_max, timeout_ms), partitions.items)};
   }
   return {200, kJson, ConnectionsJson(source_->Connections(timeout_ms))};
 }

@@ -5,7 +5,7 @@
 //   /healthz     200 as long as the process answers and no core is stuck; else 503 with the reason
 //   /readyz      200 while the broker serves; else 503 with the reason
 //   /metrics     Prometheus' text format
-//   /v1/cores /v1/partitions /v1/connections /v1/config   JSON
+//   /v1/cores /v1/partitions /v1/groups /v1/connections /v1/config   JSON
 //   /v1/tasks    what every suspended task waits for, as text
 //
 // Signals and the like are the caller's: block them before Start, which makes a thread.
@@ -30,6 +30,8 @@ struct AdminOptions {
   int64_t core_timeout_ms = 1000;        // for one answer of all cores
   int64_t request_ms = 1000;             // for a request to come in, and for its reply to go out
   size_t metrics_partitions_max = 1000;  // more than this have no series of their own
+  size_t metrics_lags_max = 1000;        // committed offsets that have
+  size_t page_offsets_max = 100'000;     // that /v1/groups shows of a core
 };
 
 class AdminServer {

@@ -53,6 +53,21 @@ constexpr CoreMetric kServerMetrics[] = {
      RT_READ(requests.bytes_used)},
     {"ringtail_request_bytes_max", "Bound of that memory (core_bytes_max).", kGauge,
      RT_READ(requests.bytes_max)},
+    {"ringtail_groups", "Consumer groups.", kGauge, RT_READ(groups.groups)},
+    {"ringtail_group_members", "Members of them.", kGauge, RT_READ(groups.members)},
+    {"ringtail_group_bytes", "Memory of groups, members and committed offsets.", kGauge,
+     RT_READ(groups.bytes)},
+    {"ringtail_group_partitions_loading", "Partitions of __consumer_offsets that are being read.",
+     kGauge, RT_READ(groups.loading)},
+    {"ringtail_group_rebalances_total", "Generations of groups that began.", kCounter,
+     RT_READ(groups.rebalances)},
+    {"ringtail_group_members_expired_total", "Members that were given up.", kCounter,
+     RT_READ(groups.members_expired)},
+    {"ringtail_group_commits_total", "Offsets committed.", kCounter, RT_READ(groups.commits)},
+    {"ringtail_group_commit_failures_total", "Commits that were not recorded.", kCounter,
+     RT_READ(groups.commit_failures)},
+    {"ringtail_group_offsets_expired_total", "Committed offsets that were let go by their age.",
+     kCounter, RT_READ(groups.offsets_expired)},
     {"ringtail_fetch_sessions", "Fetch sessions of Kafka consumers (KIP-227).", kGauge,
      RT_READ(fetch_sessions.sessions)},
     {"ringtail_fetch_session_partitions", "Partitions in them.", kGauge,
@@ -411,6 +426,24 @@ void AddPartitions(const std::vector<PartitionSnapshot>& partitions, Families* f
   }
 }
 
+void AddLags(const std::vector<LagSnapshot>& lags, Families* families) {
+  MetricFamily& committed =
+      NewFamily(families, "ringtail_group_offset", "What a group has committed.", kGauge);
+  for (const LagSnapshot& each : lags) {
+    Add(&committed,
+        {{"group", each.group}, {"topic", each.topic}, {"partition", absl::StrCat(each.partition)}},
+        static_cast<double>(each.committed));
+  }
+  MetricFamily& lag = NewFamily(families, "ringtail_group_lag",
+                                "Records from there to the high watermark.", kGauge);
+  for (const LagSnapshot& each : lags) {
+    if (each.lag < 0) continue;
+    Add(&lag,
+        {{"group", each.group}, {"topic", each.topic}, {"partition", absl::StrCat(each.partition)}},
+        static_cast<double>(each.lag));
+  }
+}
+
 double OpenDescriptors() {
   DIR* directory = opendir("/proc/self/fd");
   if (directory == nullptr) return 0;
@@ -466,6 +499,10 @@ std::string MetricsText(const MetricsInput& input) {
     AddSingle(&families, "ringtail_partitions_omitted",
               "Partitions that are too many for series of their own; /v1/partitions has them.",
               kGauge, static_cast<double>(input.partitions_omitted));
+    AddLags(input.lags, &families);
+    AddSingle(&families, "ringtail_group_lags_omitted",
+              "Committed offsets that are too many for series of their own; /v1/groups has more.",
+              kGauge, static_cast<double>(input.lags_omitted));
   }
   // A family without a series would be two comments about nothing.
   std::erase_if(families, [](const MetricFamily& family) { return family.metric.empty(); });

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "server/admin/lag.h"
 #include "server/admin/snapshot.h"
 
 namespace ringtail::server::admin {
@@ -16,6 +17,8 @@ struct MetricsInput {
   std::vector<CoreSnapshot> cores;
   std::vector<PartitionSnapshot> partitions;
   size_t partitions_omitted = 0;  // because there are too many for a series each
+  std::vector<LagSnapshot> lags;
+  size_t lags_omitted = 0;
 };
 
 // Also says what the process itself uses (/proc/self), under the names that Prometheus' own client

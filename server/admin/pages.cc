@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "server/admin/lag.h"
 
 namespace ringtail::server::admin {
 namespace {
@@ -190,6 +191,34 @@ std::string PartitionsJson(Answers<PartitionSnapshot> partitions) {
     all.push_back(std::move(json));
   }
   return Dump({{"partitions", all}, {"stalled_cores", partitions.silent_cores}});
+}
+
+std::string GroupsJson(Answers<GroupSnapshot> groups,
+                       const std::vector<PartitionSnapshot>& partitions) {
+  std::sort(
+      groups.items.begin(), groups.items.end(),
+      [](const GroupSnapshot& left, const GroupSnapshot& right) { return left.id < right.id; });
+  const HighWatermarks ends(partitions);
+  Json all = Json::array();
+  for (const GroupSnapshot& group : groups.items) {
+    Json offsets = Json::array();
+    for (const CommittedSnapshot& each : group.offsets) {
+      Json json = {
+          {"topic", each.topic}, {"partition", each.partition}, {"committed", each.offset}};
+      const int64_t lag = ends.Lag(each);
+      if (lag >= 0) json["lag"] = lag;
+      offsets.push_back(std::move(json));
+    }
+    all.push_back({{"group", group.id},
+                   {"state", group.state},
+                   {"protocol_type", group.protocol_type},
+                   {"core", group.core},
+                   {"generation", group.generation},
+                   {"members", group.members},
+                   {"offsets", std::move(offsets)},
+                   {"offsets_omitted", group.offsets_omitted}});
+  }
+  return Dump({{"groups", all}, {"stalled_cores", groups.silent_cores}});
 }
 
 std::string ConnectionsJson(const Answers<ConnectionSnapshot>& connections) {

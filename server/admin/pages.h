@@ -16,6 +16,9 @@ std::string StatusJson(const std::string& status, const std::string& reason);
 std::string CoresJson(const std::vector<CoreSnapshot>& cores);
 // {"partitions":[...],"stalled_cores":[...]}, by topic and partition.
 std::string PartitionsJson(Answers<PartitionSnapshot> partitions);
+// {"groups":[...],"stalled_cores":[...]}, by name; each with what it has committed and its lag.
+std::string GroupsJson(Answers<GroupSnapshot> groups,
+                       const std::vector<PartitionSnapshot>& partitions);
 // {"connections":[...],"stalled_cores":[...]}
 std::string ConnectionsJson(const Answers<ConnectionSnapshot>& connections);
 std::string TasksText(const Answers<TaskSnapshot>& tasks);

@@ -44,6 +44,18 @@ struct FetchSessionSnapshot {
   uint64_t not_found = 0;
 };
 
+struct GroupTotals {
+  uint64_t groups = 0;
+  uint64_t members = 0;
+  uint64_t bytes = 0;    // of both, and of committed offsets
+  uint64_t loading = 0;  // partitions of __consumer_offsets that are being read
+  uint64_t rebalances = 0;
+  uint64_t members_expired = 0;
+  uint64_t commits = 0;  // offsets
+  uint64_t commit_failures = 0;
+  uint64_t offsets_expired = 0;
+};
+
 struct ListenerSnapshot {
   uint64_t accepted = 0;
   uint64_t refused = 0;
@@ -88,6 +100,7 @@ struct CoreSnapshot {
   BufferSnapshot buffers;
   RequestSnapshot requests;
   FetchSessionSnapshot fetch_sessions;
+  GroupTotals groups;
   ListenerSnapshot listener;
   io::SenderCounters sender;
   JournalSnapshot journal;
@@ -127,6 +140,23 @@ struct PartitionSnapshot {
   uint64_t produce_errors = 0;
 };
 
+struct CommittedSnapshot {
+  std::string topic;
+  int32_t partition = 0;
+  int64_t offset = 0;
+};
+
+struct GroupSnapshot {
+  std::string id;
+  std::string protocol_type;
+  std::string state;
+  uint32_t core = 0;
+  int32_t generation = 0;
+  uint64_t members = 0;
+  uint64_t offsets_omitted = 0;  // because there are too many
+  std::vector<CommittedSnapshot> offsets;
+};
+
 struct ConnectionSnapshot {
   std::string peer;      // "host:port"
   std::string listener;  // "kafka", "native"
@@ -160,6 +190,8 @@ class SnapshotSource {
   // One for every core, by core; `answered` is false for the silent ones.
   virtual std::vector<CoreSnapshot> Cores(int64_t timeout_ms) = 0;
   virtual Answers<PartitionSnapshot> Partitions(int64_t timeout_ms) = 0;
+  // With at most `offsets_max` offsets of each core.
+  virtual Answers<GroupSnapshot> Groups(size_t offsets_max, int64_t timeout_ms) = 0;
   virtual Answers<ConnectionSnapshot> Connections(int64_t timeout_ms) = 0;
   virtual Answers<TaskSnapshot> Tasks(int64_t timeout_ms) = 0;
   // Which cores have not come back to their loops for long, for people; empty: none. At once.

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/result.h"
+#include "server/cluster/internal_topics.h"
 
 namespace ringtail::server {
 namespace {
@@ -13,6 +14,7 @@ constexpr uint32_t kSlotMax = 65535;
 absl::StatusOr<TopicImage> TopicFromProto(const proto::catalog::Topic& topic) {
   TopicImage image;
   image.name = topic.name();
+  image.internal = IsInternalTopic(image.name);
   RT_RETURN_IF_ERROR(ValidateTopicName(image.name));
   if (!base::Uuid::FromBytes(base::AsBytes(topic.topic_id()), &image.id)) {
     return absl::DataLossError(absl::StrCat("topic ", image.name, ": its id is not 16 bytes"));

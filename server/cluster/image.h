@@ -28,6 +28,7 @@ struct TopicImage {
   std::map<std::string, std::string> config_entries;  // as set
   TopicConfig config;
   std::vector<PartitionImage> partitions;
+  bool internal = false;  // the broker's own (internal_topics.h)
 };
 
 class Image {

@@ -12,6 +12,7 @@
 #include "engine/base/logging.h"
 #include "engine/base/result.h"
 #include "engine/io/file.h"
+#include "server/cluster/internal_topics.h"
 
 namespace ringtail::server {
 namespace {
@@ -248,6 +249,11 @@ task::Task<ProposalResult> LocalCatalog::CreateTopic(CreateTopicProposal proposa
   if (image_->FindByName(proposal.name) != nullptr) {
     co_return Conflict(base::Error::kTopicExists, absl::StrCat("topic ", proposal.name, " exists"));
   }
+  if (IsInternalTopic(proposal.name) && proposal.partitions != kOffsetsTopicPartitions) {
+    co_return Conflict(base::Error::kInvalidPartitions,
+                       absl::StrCat(proposal.name, " has ", kOffsetsTopicPartitions,
+                                    " partitions, got ", proposal.partitions));
+  }
   const uint32_t taken = CountPartitions(file_);
   if (const absl::Status partitions =
           CheckPartitions(taken, proposal.partitions, proposal.partitions);
@@ -279,6 +285,7 @@ ProposalResult LocalCatalog::AlterOne(const AlterTopicProposal& proposal,
   }
   const auto count = static_cast<uint32_t>(topic->partitions_size());
   if (proposal.partitions != 0) {
+    if (IsInternalTopic(topic->name())) return Conflict(base::Error::kInternalTopic, "");
     if (proposal.partitions <= count) {
       return Conflict(base::Error::kInvalidPartitions,
                       absl::StrCat("topic ", topic->name(), " has ", count,

@@ -13,6 +13,7 @@ ErrorCode ToErrorCode(Error error) {
     case Error::kInvalidConfig:
       return ErrorCode::kInvalidConfig;
     case Error::kInvalidTopic:
+    case Error::kInternalTopic:
       return ErrorCode::kInvalidTopicException;
     case Error::kInvalidPartitions:
       return ErrorCode::kInvalidPartitions;
@@ -65,6 +66,38 @@ ErrorCode ToErrorCode(Error error) {
       return ErrorCode::kThrottlingQuotaExceeded;
     case Error::kNotEnoughReplicas:
       return ErrorCode::kNotEnoughReplicas;
+    case Error::kCoordinatorLoading:
+      return ErrorCode::kCoordinatorLoadInProgress;
+    case Error::kCoordinatorNotAvailable:
+      return ErrorCode::kCoordinatorNotAvailable;
+    case Error::kNotCoordinator:
+      return ErrorCode::kNotCoordinator;
+    case Error::kInvalidGroupId:
+      return ErrorCode::kInvalidGroupId;
+    case Error::kGroupNotFound:
+      return ErrorCode::kGroupIdNotFound;
+    case Error::kGroupNotEmpty:
+      return ErrorCode::kNonEmptyGroup;
+    case Error::kGroupFull:
+      return ErrorCode::kGroupMaxSizeReached;
+    case Error::kGroupSubscribed:
+      return ErrorCode::kGroupSubscribedToTopic;
+    case Error::kIllegalGeneration:
+      return ErrorCode::kIllegalGeneration;
+    case Error::kInconsistentProtocol:
+      return ErrorCode::kInconsistentGroupProtocol;
+    case Error::kInvalidSessionTimeout:
+      return ErrorCode::kInvalidSessionTimeout;
+    case Error::kUnknownMember:
+      return ErrorCode::kUnknownMemberId;
+    case Error::kMemberIdRequired:
+      return ErrorCode::kMemberIdRequired;
+    case Error::kFencedInstanceId:
+      return ErrorCode::kFencedInstanceId;
+    case Error::kRebalanceInProgress:
+      return ErrorCode::kRebalanceInProgress;
+    case Error::kOffsetMetadataTooLarge:
+      return ErrorCode::kOffsetMetadataTooLarge;
     case Error::kInternal:
       return ErrorCode::kUnknownServerError;
   }

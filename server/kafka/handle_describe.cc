@@ -90,6 +90,7 @@ task::Task<void> Session::HandleDescribeTopicPartitions(Call* call) {
     first = std::min(first, topic->partitions.size());
     const size_t count = std::min(left, topic->partitions.size() - first);
     out.topic_id = topic->id;
+    out.is_internal = topic->internal;
     FillPartitions(*topic, first, count, call->arena, &out);
     left -= count;
     if (first + count < topic->partitions.size()) {

@@ -1,4 +1,4 @@
-// What clients ask before anything else: versions, brokers, topics, coordinators.
+// What clients ask before anything else: versions, brokers, topics.
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "server/kafka/api_table.h"
@@ -43,6 +43,7 @@ void Session::FillTopic(const server::TopicImage& topic, Arena& arena,
                         MetadataResponse::MetadataResponseTopic* out) const {
   out->name = topic.name;
   out->topic_id = topic.id;
+  out->is_internal = topic.internal;
   FillPartitions(topic, 0, topic.partitions.size(), arena, out);
 }
 
@@ -98,41 +99,6 @@ task::Task<void> Session::HandleMetadata(Call* call) {
       } else {
         out.name = name;
       }
-    }
-  }
-  Respond(call, response);
-}
-
-task::Task<void> Session::HandleFindCoordinator(Call* call) {
-  constexpr int8_t kGroup = 0;
-  constexpr int8_t kTransaction = 1;
-  constexpr absl::string_view kNoGroups =
-      "this broker has no consumer groups yet; assign partitions instead of subscribing";
-  constexpr absl::string_view kNoTransactions = "this broker has no transactions";
-  FindCoordinatorRequest request;
-  if (!DecodeBody(call, &request)) co_return;
-  const bool transaction = request.key_type == kTransaction;
-  int16_t code = Wire(transaction ? ErrorCode::kTransactionalIdAuthorizationFailed
-                                  : ErrorCode::kGroupAuthorizationFailed);
-  absl::string_view why = transaction ? kNoTransactions : kNoGroups;
-  if (!transaction && request.key_type != kGroup) {
-    code = Wire(ErrorCode::kInvalidRequest);
-    why = "a key type that this broker does not know; it knows groups (0) and transactions (1)";
-  }
-  FindCoordinatorResponse response;
-  response.error_code = code;
-  response.error_message = why;
-  response.node_id = -1;
-  response.port = -1;
-  if (call->version >= 4) {
-    response = {};
-    for (const absl::string_view key : request.coordinator_keys) {
-      auto& out = response.coordinators.Add(call->arena);
-      out.key = key;
-      out.node_id = -1;
-      out.port = -1;
-      out.error_code = code;
-      out.error_message = why;
     }
   }
   Respond(call, response);

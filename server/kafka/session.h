@@ -13,6 +13,7 @@
 #include "server/broker.h"
 #include "server/connection.h"
 #include "server/endpoints.h"
+#include "server/group/group_types.h"
 #include "server/kafka/arena.h"
 #include "server/kafka/call.h"
 #include "server/kafka/core_state.h"
@@ -45,6 +46,16 @@ class Session : public server::Session {
   task::Task<void> HandleMetadata(Call* call);
   task::Task<void> HandleDescribeCluster(Call* call);
   task::Task<void> HandleFindCoordinator(Call* call);
+  task::Task<void> HandleJoinGroup(Call* call);
+  task::Task<void> HandleSyncGroup(Call* call);
+  task::Task<void> HandleHeartbeat(Call* call);
+  task::Task<void> HandleLeaveGroup(Call* call);
+  task::Task<void> HandleOffsetCommit(Call* call);
+  task::Task<void> HandleOffsetFetch(Call* call);
+  task::Task<void> HandleOffsetDelete(Call* call);
+  task::Task<void> HandleDescribeGroups(Call* call);
+  task::Task<void> HandleListGroups(Call* call);
+  task::Task<void> HandleDeleteGroups(Call* call);
   task::Task<void> HandleProduce(Call* call);
   task::Task<void> HandleInitProducerId(Call* call);
   task::Task<void> HandleFetch(Call* call);
@@ -108,6 +119,14 @@ class Session : public server::Session {
   server::FetchLimits LimitsOf(const FetchRequest& request) const;
   // Puts the planned ranges of files between the pieces of the response.
   void RespondWithRecords(Call* call, const FetchResponse& response);
+
+  // Whoever asked is gone, or the broker stops: there is no answer.
+  bool Gone(Call* call);
+  // Whether the topic has this partition.
+  base::Error CheckPartition(absl::string_view topic, int32_t partition) const;
+  task::Task<group::FetchOffsetsReply> FetchOffsets(
+      Call* call, absl::string_view group_id,
+      const std::optional<std::vector<group::OffsetQuery>>& queries);
 
   // By id where the version has one, else by name. kNone and the topic, or the error.
   base::Error FindTopic(absl::string_view name, const base::Uuid& id, bool by_id,

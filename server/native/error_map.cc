@@ -16,6 +16,7 @@ Wire::Code ToCode(Error error) {
     case Error::kInvalidConfig:
       return Wire::INVALID_CONFIG;
     case Error::kInvalidTopic:
+    case Error::kInternalTopic:
       return Wire::INVALID_TOPIC;
     case Error::kUnknownTopic:
     case Error::kUnknownTopicId:
@@ -61,6 +62,27 @@ Wire::Code ToCode(Error error) {
       return Wire::NOT_ENOUGH_REPLICAS;
     case Error::kShuttingDown:
       return Wire::SHUTTING_DOWN;
+    case Error::kCoordinatorLoading:
+    case Error::kCoordinatorNotAvailable:
+    case Error::kNotCoordinator:
+      return Wire::COORDINATOR_NOT_READY;
+    case Error::kGroupNotFound:
+      return Wire::UNKNOWN_GROUP;
+    case Error::kGroupNotEmpty:
+    case Error::kGroupSubscribed:
+      return Wire::GROUP_NOT_EMPTY;
+    // Of requests that this protocol does not have.
+    case Error::kInvalidGroupId:
+    case Error::kGroupFull:
+    case Error::kIllegalGeneration:
+    case Error::kInconsistentProtocol:
+    case Error::kInvalidSessionTimeout:
+    case Error::kUnknownMember:
+    case Error::kMemberIdRequired:
+    case Error::kFencedInstanceId:
+    case Error::kRebalanceInProgress:
+    case Error::kOffsetMetadataTooLarge:
+      return Wire::INVALID_REQUEST;
     case Error::kInternal:
       return Wire::INTERNAL;
   }

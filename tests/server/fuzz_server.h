@@ -31,7 +31,10 @@ inline std::string FuzzedStream(const uint8_t* data, size_t size,
 
 class FuzzServer {
  public:
-  FuzzServer() : world_(1), server_(world_, {}) {
+  FuzzServer()
+      : world_(1),
+        server_(world_, {.server = {.groups = {.limits = {.initial_rebalance_delay_ms = 0},
+                                               .session_timeout_min_ms = 1}}}) {
     RT_CHECK(server_.Start().ok());
     RT_CHECK(server_.CreateTopic("t", 2).failure.ok());
   }

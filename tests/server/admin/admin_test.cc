@@ -34,6 +34,7 @@ class FakeSource : public SnapshotSource {
  public:
   std::vector<CoreSnapshot> cores;
   Answers<PartitionSnapshot> partitions;
+  Answers<GroupSnapshot> groups;
   Answers<ConnectionSnapshot> connections;
   Answers<TaskSnapshot> tasks;
   std::string stuck;
@@ -44,6 +45,7 @@ class FakeSource : public SnapshotSource {
     return cores;
   }
   Answers<PartitionSnapshot> Partitions(int64_t) override { return partitions; }
+  Answers<GroupSnapshot> Groups(size_t, int64_t) override { return groups; }
   Answers<ConnectionSnapshot> Connections(int64_t) override { return connections; }
   Answers<TaskSnapshot> Tasks(int64_t) override { return tasks; }
   std::string StuckReason() override { return stuck; }

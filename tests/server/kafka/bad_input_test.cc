@@ -14,7 +14,9 @@ namespace {
 class KafkaBadInputTest : public KafkaSessionTest {
  protected:
   void SetUp() override {
-    Start({.cores = 1});
+    server::SimServerOptions options{.cores = 1};
+    options.server.groups = ShortLivedGroups();
+    Start(options);
     // A connection that has nothing to do with it, with a request that waits the whole time.
     waiting_ = Connected();
     ASSERT_EQ(server_->CreateTopic("waits").failure.error, base::Error::kNone);

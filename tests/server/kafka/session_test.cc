@@ -67,8 +67,8 @@ TEST_F(KafkaSessionTest, WhatIsNotOfferedCostsTheConnection) {
     return frame;
   };
   for (const std::string& frame :
-       {patched(0, 2), patched(0, 0), patched(0, 13), patched(0, -1), patched(1, 3), patched(11, 0),
-        patched(999, 0), patched(-1, 0)}) {
+       {patched(0, 2), patched(0, 0), patched(0, 13), patched(0, -1), patched(1, 3),
+        patched(11, 10), patched(68, 0), patched(999, 0), patched(-1, 0)}) {
     peer_ = Connected();
     ASSERT_TRUE(peer_->client().Send(frame));
     EXPECT_TRUE(peer_->Closed());
@@ -486,12 +486,13 @@ TEST_F(KafkaSessionTest, ProducerIdsCoordinatorsAndTheCluster) {
     EXPECT_EQ(Ask<InitProducerIdResponse>(transactional, version)->body.error_code,
               Wire(ErrorCode::kTransactionalIdAuthorizationFailed));
   }
-  for (int16_t version = 0; version <= 6; ++version) {
+  for (int16_t version = 1; version <= 6; ++version) {
     FindCoordinatorRequest request;
+    request.key_type = 1;
     if (version < 4) {
-      request.key = "group";
+      request.key = "tx";
     } else {
-      request.coordinator_keys.Add(arena_) = "group";
+      request.coordinator_keys.Add(arena_) = "tx";
     }
     const auto reply = Ask<FindCoordinatorResponse>(request, version);
     const int16_t code =

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/base/check.h"
+#include "server/group/group_types.h"
 #include "server/kafka/api_table.h"
 #include "tests/engine/log/batch_maker.h"
 #include "tests/server/kafka/kafka_dialogue.h"
@@ -31,6 +32,11 @@ class PlausibleSource {
         {"CurrentLeaderEpoch", -1},
         {"Count", 5},
         {"EndpointType", 1},
+        {"GenerationId", -1},
+        {"GenerationIdOrMemberEpoch", -1},
+        {"RebalanceTimeoutMs", 10},
+        {"RetentionTimeMs", -1},
+        {"SessionTimeoutMs", 10},
         {"MaxBytes", 100'000},
         {"MaxWaitMs", 5},
         {"MinBytes", 1},
@@ -52,7 +58,8 @@ class PlausibleSource {
   }
   void Value(const char*, uint32_t, Pool&, base::Uuid& value) { value = topic_id_; }
   void Value(const char* name, uint32_t, Pool&, absl::string_view& value) {
-    value = absl::string_view(name) == "TransactionalId" ? "tx" : "t";
+    const absl::string_view field(name);
+    value = field == "TransactionalId" ? "tx" : field == "MemberId" ? "" : "t";
   }
   void Value(const char*, uint32_t, Pool& pool, Bytes& value) {
     value = Bytes(base::AsBytes(pool.Keep("bytes")));
@@ -65,6 +72,11 @@ class PlausibleSource {
   const base::Uuid topic_id_;
   const bool nulls_;
 };
+
+// Of a broker that is asked thousands of such: groups come to an end, as nobody answers for them.
+inline group::GroupOptions ShortLivedGroups() {
+  return {.limits = {.initial_rebalance_delay_ms = 0}, .session_timeout_min_ms = 1};
+}
 
 struct ValidFrame {
   int16_t key;

@@ -1,0 +1,398 @@
+#include "server/group/coordinator.h"
+
+#include <utility>
+
+#include "engine/base/check.h"
+#include "engine/base/logging.h"
+#include "server/cluster/internal_topics.h"
+#include "server/group/partition_of.h"
+
+namespace ringtail::group {
+
+using base::Error;
+
+// --- Where groups live.
+
+Coordinator::Coordinator(server::Broker& broker, server::BrokerGroup& peers,
+                         const GroupOptions& options)
+    : broker_(broker), peers_(peers), options_(options), budget_(options.bytes_max) {
+  const uint32_t cores = broker.core().group().count();
+  if (peers_.coordinators.size() < cores) peers_.coordinators.resize(cores);
+  peers_.coordinators[broker.core().id().value()] = this;
+  broker_.set_on_image(&Coordinator::OnImage, this);
+}
+
+Coordinator::~Coordinator() = default;
+
+task::Task<Error> Coordinator::EnsureTopic() {
+  if (broker_.image()->FindByName(server::kOffsetsTopic) != nullptr) co_return Error::kNone;
+  const server::ProposalResult made = co_await broker_.CreateTopic(server::OffsetsTopicProposal());
+  if (broker_.image()->FindByName(server::kOffsetsTopic) != nullptr) co_return Error::kNone;
+  RT_LOG_EVERY(10, kError, "{} cannot be made: {}", server::kOffsetsTopic, made.failure.message);
+  co_return Error::kCoordinatorNotAvailable;
+}
+
+Error Coordinator::Locate(absl::string_view group_id, base::CoreId* core) const {
+  if (broker_.image() == nullptr) return Error::kCoordinatorNotAvailable;
+  const server::TopicImage* topic = broker_.image()->FindByName(server::kOffsetsTopic);
+  if (topic == nullptr) return Error::kCoordinatorNotAvailable;
+  const int32_t partition = PartitionOf(group_id, static_cast<int32_t>(topic->partitions.size()));
+  *core = broker_.CoreOf(topic->partitions[static_cast<size_t>(partition)]);
+  return Error::kNone;
+}
+
+GroupShard* Coordinator::ShardOf(absl::string_view group_id, Error* error) const {
+  const server::TopicImage* topic = broker_.image()->FindByName(server::kOffsetsTopic);
+  *error = Error::kNotCoordinator;
+  if (topic == nullptr) return nullptr;
+  const int32_t partition = PartitionOf(group_id, static_cast<int32_t>(topic->partitions.size()));
+  const auto found = shards_.find({topic->id, partition});
+  if (found == shards_.end()) return nullptr;
+  *error = found->second->ready();
+  return *error == Error::kNone ? found->second.get() : nullptr;
+}
+
+void Coordinator::OnImage(void* self, const server::ImagePtr& before) {
+  static_cast<Coordinator*>(self)->TakeImage(before);
+}
+
+// The broker serves what the image names, as far as it can.
+void Coordinator::TakeImage(const server::ImagePtr& before) {
+  const server::Image& image = *broker_.image();
+  const server::TopicImage* topic = image.FindByName(server::kOffsetsTopic);
+  for (const auto& [id, shard] : shards_) {
+    if (topic == nullptr || topic->id != id.topic_id) shard->Close();
+  }
+  if (topic == nullptr) return;
+  for (size_t i = 0; i < topic->partitions.size(); ++i) {
+    const partition::PartitionId id{topic->id, static_cast<int32_t>(i)};
+    if (broker_.CoreOf(topic->partitions[i]) != broker_.core().id() || shards_.contains(id)) {
+      continue;
+    }
+    const ShardEnvironment environment{.core = broker_.core(),
+                                       .partitions = broker_.partitions(),
+                                       .options = options_,
+                                       .budget = budget_,
+                                       .counters = counters_,
+                                       .group_count = group_count_,
+                                       .on_first_group = &Coordinator::OnFirstGroup,
+                                       .owner = this};
+    const auto added = shards_.emplace(id, std::make_unique<GroupShard>(environment, id)).first;
+    added->second->Load();
+  }
+  if (before == nullptr) return;
+  std::vector<std::string> gone;
+  for (const server::TopicImage& each : before->topics()) {
+    if (image.FindByName(each.name) == nullptr) gone.push_back(each.name);
+  }
+  if (!gone.empty()) task::Spawn("group topics", ForgetTopics(std::move(gone)));
+}
+
+// --- Requests that may wait.
+
+// A JoinGroup or SyncGroup on the owner's core, in the frame of whoever waits for it.
+template <class Reply>
+class Coordinator::Waiting final : public Pending<Reply> {
+ public:
+  explicit Waiting(partition::CancelToken* cancel) : wait_(cancel) {}
+  // False: cancelled first.
+  task::Task<bool> Wait() {
+    while (!this->answered()) {
+      if (!co_await wait_.WaitUntil(base::kNever)) break;
+    }
+    co_return this->answered();
+  }
+
+ private:
+  void OnAnswer() override { wait_.Wake(); }
+  partition::FetchWait wait_;
+};
+
+template <class Reply, class Request>
+task::Task<Reply> Coordinator::AskHere(const Request& request, Start<Reply, Request> start,
+                                       partition::CancelToken* cancel) {
+  Error error;
+  GroupShard* shard = ShardOf(request.group_id, &error);
+  if (shard == nullptr) co_return Reply{.error = error};
+  Waiting<Reply> waiting(cancel);
+  (shard->*start)(request, &waiting);
+  if (!co_await waiting.Wait()) co_return Reply{.error = Error::kCoordinatorNotAvailable};
+  co_return std::move(waiting.reply());
+}
+
+template <class Reply, class Request>
+task::Task<void> Coordinator::AskOn(base::CoreId core, const Request& request,
+                                    Start<Reply, Request> start, Reply* reply,
+                                    partition::CancelToken* cancel, partition::FetchWait* done,
+                                    task::Latch* latch) {
+  Coordinator* owner = &PeerOn(core);
+  *reply = co_await core::CallOn(
+      core, [owner, &request, start, cancel] { return owner->AskHere(request, start, cancel); });
+  done->Wake();
+  latch->Done();
+}
+
+template <class Reply, class Request>
+task::Task<Reply> Coordinator::AskAnywhere(const server::RequestContext& context,
+                                           const Request& request, Start<Reply, Request> start) {
+  base::CoreId core;
+  const Error error = Locate(request.group_id, &core);
+  if (error != Error::kNone) co_return Reply{.error = error};
+  if (core == broker_.core().id()) co_return co_await AskHere(request, start, context.cancel);
+  // The peer's end is known here, and ends the wait over there.
+  Reply reply;
+  partition::CancelToken cancel;  // used on `core` only
+  partition::FetchWait done(context.cancel);
+  task::Latch latch;
+  latch.Add();
+  task::SpawnNow("group request", AskOn(core, request, start, &reply, &cancel, &done, &latch));
+  if (!co_await done.WaitUntil(base::kNever)) {
+    partition::CancelToken* token = &cancel;
+    co_await core::CallOn(core, [token]() -> task::Task<void> {
+      token->Cancel();
+      co_return;
+    });
+  }
+  co_await latch.Wait();
+  co_return reply;
+}
+
+task::Task<JoinReply> Coordinator::Join(const server::RequestContext& context,
+                                        const JoinRequest& request) {
+  const auto refused = [&](Error error) {
+    return JoinReply{.error = error, .member_id = std::string(request.member.member_id)};
+  };
+  if (request.group_id.empty()) co_return refused(Error::kInvalidGroupId);
+  if (request.session_timeout_ms < options_.session_timeout_min_ms ||
+      request.session_timeout_ms > options_.session_timeout_max_ms) {
+    co_return refused(Error::kInvalidSessionTimeout);
+  }
+  co_return co_await AskAnywhere<JoinReply>(context, request, &GroupShard::Join);
+}
+
+task::Task<SyncReply> Coordinator::Sync(const server::RequestContext& context,
+                                        const SyncRequest& request) {
+  if (request.group_id.empty()) co_return SyncReply{.error = Error::kInvalidGroupId};
+  co_return co_await AskAnywhere<SyncReply>(context, request, &GroupShard::Sync);
+}
+
+// --- Requests that are answered at once, or when their records are durable.
+
+task::Task<Error> Coordinator::Heartbeat(const HeartbeatRequest& request) {
+  if (request.group_id.empty()) co_return Error::kInvalidGroupId;
+  base::CoreId core;
+  const Error error = Locate(request.group_id, &core);
+  if (error != Error::kNone) co_return error;
+  Coordinator* owner = &PeerOn(core);
+  co_return co_await core::CallOn(core, [owner, &request]() -> task::Task<Error> {
+    Error refused;
+    GroupShard* shard = owner->ShardOf(request.group_id, &refused);
+    co_return shard == nullptr ? refused : shard->Heartbeat(request);
+  });
+}
+
+task::Task<LeaveReply> Coordinator::Leave(const LeaveRequest& request) {
+  if (request.group_id.empty()) co_return LeaveReply{.error = Error::kInvalidGroupId};
+  base::CoreId core;
+  const Error error = Locate(request.group_id, &core);
+  if (error != Error::kNone) co_return LeaveReply{.error = error};
+  Coordinator* owner = &PeerOn(core);
+  co_return co_await core::CallOn(core, [owner, &request]() -> task::Task<LeaveReply> {
+    Error refused;
+    GroupShard* shard = owner->ShardOf(request.group_id, &refused);
+    if (shard == nullptr) co_return LeaveReply{.error = refused};
+    co_return shard->Leave(request);
+  });
+}
+
+namespace {
+
+template <class Item>
+void RefuseAll(std::span<Item> items, Error error) {
+  for (Item& each : items) {
+    if (each.error == Error::kNone) each.error = error;
+  }
+}
+
+}  // namespace
+
+task::Task<void> Coordinator::CommitHere(const CommitRequest& request,
+                                         std::span<OffsetToCommit> offsets) {
+  Error error;
+  GroupShard* shard = ShardOf(request.group_id, &error);
+  if (shard == nullptr) co_return RefuseAll(offsets, error);
+  co_await shard->Commit(request, offsets);
+}
+
+task::Task<void> Coordinator::Commit(const CommitRequest& request,
+                                     std::span<OffsetToCommit> offsets) {
+  base::CoreId core;
+  const Error error = Locate(request.group_id, &core);
+  if (error != Error::kNone) co_return RefuseAll(offsets, error);
+  Coordinator* owner = &PeerOn(core);
+  co_await core::CallOn(core,
+                        [owner, &request, offsets] { return owner->CommitHere(request, offsets); });
+}
+
+task::Task<FetchOffsetsReply> Coordinator::FetchOffsets(
+    absl::string_view group_id, std::optional<std::span<const OffsetQuery>> queries) {
+  base::CoreId core;
+  const Error error = Locate(group_id, &core);
+  if (error != Error::kNone) co_return FetchOffsetsReply{.error = error};
+  Coordinator* owner = &PeerOn(core);
+  co_return co_await core::CallOn(core,
+                                  [owner, group_id, &queries]() -> task::Task<FetchOffsetsReply> {
+                                    Error refused;
+                                    GroupShard* shard = owner->ShardOf(group_id, &refused);
+                                    if (shard == nullptr)
+                                      co_return FetchOffsetsReply{.error = refused};
+                                    co_return shard->FetchOffsets(group_id, queries);
+                                  });
+}
+
+task::Task<DescribedGroup> Coordinator::Describe(absl::string_view group_id) {
+  base::CoreId core;
+  const Error error = Locate(group_id, &core);
+  if (error != Error::kNone) co_return DescribedGroup{.error = error};
+  Coordinator* owner = &PeerOn(core);
+  co_return co_await core::CallOn(core, [owner, group_id]() -> task::Task<DescribedGroup> {
+    Error refused;
+    GroupShard* shard = owner->ShardOf(group_id, &refused);
+    if (shard == nullptr) co_return DescribedGroup{.error = refused};
+    co_return shard->Describe(group_id);
+  });
+}
+
+task::Task<Error> Coordinator::ListHere(std::vector<ListedGroup>* groups) const {
+  for (const auto& [id, shard] : shards_) {
+    if (shard->ready() == Error::kNotCoordinator) continue;
+    if (shard->ready() != Error::kNone) co_return shard->ready();
+    for (const std::string& name : shard->GroupIds()) {
+      const Group* group = shard->FindGroup(name);
+      groups->push_back({.id = name,
+                         .protocol_type = group->protocol_type(),
+                         .state = StateName(group->state())});
+    }
+  }
+  co_return Error::kNone;
+}
+
+task::Task<Error> Coordinator::List(bool all_cores, std::vector<ListedGroup>* groups) {
+  if (!all_cores) co_return co_await ListHere(groups);
+  for (Coordinator* each : peers_.coordinators) {
+    const Error error = co_await core::CallOn(each->broker_.core().id(),
+                                              [each, groups] { return each->ListHere(groups); });
+    if (error != Error::kNone) co_return error;
+  }
+  co_return Error::kNone;
+}
+
+task::Task<Error> Coordinator::DeleteHere(absl::string_view group_id) {
+  Error error;
+  GroupShard* shard = ShardOf(group_id, &error);
+  if (shard == nullptr) co_return error;
+  co_return co_await shard->DeleteGroup(std::string(group_id));
+}
+
+task::Task<Error> Coordinator::DeleteGroup(absl::string_view group_id) {
+  base::CoreId core;
+  const Error error = Locate(group_id, &core);
+  if (error != Error::kNone) co_return error;
+  Coordinator* owner = &PeerOn(core);
+  co_return co_await core::CallOn(core, [owner, group_id] { return owner->DeleteHere(group_id); });
+}
+
+task::Task<Error> Coordinator::DeleteOffsetsHere(absl::string_view group_id,
+                                                 std::span<OffsetToDelete> offsets) {
+  Error error;
+  GroupShard* shard = ShardOf(group_id, &error);
+  if (shard == nullptr) co_return error;
+  co_return co_await shard->DeleteOffsets(std::string(group_id), offsets);
+}
+
+task::Task<Error> Coordinator::DeleteOffsets(absl::string_view group_id,
+                                             std::span<OffsetToDelete> offsets) {
+  base::CoreId core;
+  const Error error = Locate(group_id, &core);
+  if (error != Error::kNone) co_return error;
+  Coordinator* owner = &PeerOn(core);
+  co_return co_await core::CallOn(
+      core, [owner, group_id, offsets] { return owner->DeleteOffsetsHere(group_id, offsets); });
+}
+
+// --- Of this core.
+
+std::vector<GroupShard*> Coordinator::Shards() const {
+  std::vector<GroupShard*> shards;
+  for (const auto& [id, shard] : shards_) shards.push_back(shard.get());
+  return shards;
+}
+
+// Runs while there are groups; a core without any has no timer.
+void Coordinator::OnFirstGroup(void* self) {
+  auto* coordinator = static_cast<Coordinator*>(self);
+  if (std::exchange(coordinator->expiring_, true)) return;
+  task::Spawn("group expiry", coordinator->ExpiryLoop());
+}
+
+task::Task<void> Coordinator::ExpiryLoop() {
+  while (group_count_ > 0) {
+    core::Core& core = broker_.core();
+    co_await core.scheduler().SleepUntil(core.now() +
+                                         options_.offsets_check_ms * base::kNanosPerMilli);
+    for (GroupShard* shard : Shards()) {
+      if (shard->ready() == Error::kNone) co_await shard->Expire();
+    }
+  }
+  expiring_ = false;
+}
+
+task::Task<void> Coordinator::ForgetTopics(std::vector<std::string> topics) {
+  for (const std::string& topic : topics) {
+    for (GroupShard* shard : Shards()) {
+      if (shard->ready() == Error::kNone) co_await shard->ForgetTopic(topic);
+    }
+  }
+}
+
+size_t Coordinator::loading_count() const {
+  size_t count = 0;
+  for (const auto& [id, shard] : shards_) {
+    count += shard->ready() == Error::kCoordinatorLoading ? 1 : 0;
+  }
+  return count;
+}
+
+size_t Coordinator::member_count() const {
+  size_t count = 0;
+  for (const auto& [id, shard] : shards_) count += shard->member_count();
+  return count;
+}
+
+std::vector<GroupStatus> Coordinator::Status(size_t offsets_max) const {
+  std::vector<GroupStatus> all;
+  for (const auto& [shard_id, shard] : shards_) {
+    for (const std::string& name : shard->GroupIds()) {
+      const Group* group = shard->FindGroup(name);
+      GroupStatus& status = all.emplace_back();
+      status.id = name;
+      status.protocol_type = group->protocol_type();
+      status.state = StateName(group->state());
+      status.generation = group->generation();
+      status.members = group->member_count();
+      for (const auto& [topic, partitions] : shard->FindOffsets(name)->topics()) {
+        for (const auto& [partition, committed] : partitions) {
+          if (offsets_max == 0) {
+            ++status.offsets_omitted;
+            continue;
+          }
+          --offsets_max;
+          status.offsets.push_back({topic, partition, committed.offset});
+        }
+      }
+    }
+  }
+  return all;
+}
+
+}  // namespace ringtail::group

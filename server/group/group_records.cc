@@ -1,0 +1,260 @@
+#include "server/group/group_records.h"
+
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "engine/base/check.h"
+#include "engine/base/endian.h"
+
+namespace ringtail::group {
+namespace {
+
+constexpr int16_t kOffsetKeyLegacy = 0;
+constexpr int16_t kOffsetKey = 1;
+constexpr int16_t kGroupKey = 2;
+
+constexpr int16_t kValueVersionMax = 4;
+constexpr int16_t kFlexibleFrom = 4;
+constexpr int16_t kOffsetVersion = 3;
+constexpr int16_t kOffsetVersionWithExpiry = 1;
+constexpr int16_t kGroupVersion = 3;
+
+class TextWriter {
+ public:
+  template <class T>
+  void Number(T value) {
+    uint8_t bytes[sizeof(T)];
+    base::StoreBe<T>(bytes, value);
+    out_.append(reinterpret_cast<const char*>(bytes), sizeof(T));
+  }
+  void Text(absl::string_view text) {
+    RT_CHECK(text.size() <= kTextBytesMax);
+    Number(static_cast<int16_t>(text.size()));
+    out_.append(text.data(), text.size());
+  }
+  void NullableText(const std::optional<std::string>& text) {
+    if (text.has_value()) return Text(*text);
+    Number(int16_t{-1});
+  }
+  void Bytes(absl::string_view bytes) {
+    Number(static_cast<int32_t>(bytes.size()));
+    out_.append(bytes.data(), bytes.size());
+  }
+  std::string Take() { return std::move(out_); }
+
+ private:
+  std::string out_;
+};
+
+// Reads past the end are remembered and give nothing.
+class TextReader {
+ public:
+  TextReader(base::ByteView bytes, bool flexible) : left_(bytes), flexible_(flexible) {}
+
+  bool ok() const { return ok_; }
+  size_t bytes_left() const { return left_.size(); }
+
+  template <class T>
+  T Number() {
+    const base::ByteView bytes = Take(sizeof(T));
+    return ok_ ? base::LoadBe<T>(bytes.data()) : T{};
+  }
+  std::string Text() { return NullableText().value_or(""); }
+  std::optional<std::string> NullableText() {
+    return Sized(flexible_ ? CompactLength() : Number<int16_t>());
+  }
+  std::string Bytes() {
+    return Sized(flexible_ ? CompactLength() : Number<int32_t>()).value_or("");
+  }
+  int64_t ArrayLength() { return flexible_ ? CompactLength() : Number<int32_t>(); }
+  // Fields that this version of the code does not need.
+  void SkipTagged() {
+    if (!flexible_) return;
+    for (uint64_t count = Varint(); ok_ && count > 0; --count) {
+      Varint();
+      Take(Varint());
+    }
+  }
+
+ private:
+  base::ByteView Take(uint64_t bytes) {
+    if (bytes > left_.size()) ok_ = false;
+    if (!ok_) return {};
+    const base::ByteView taken = left_.first(bytes);
+    left_ = left_.subspan(bytes);
+    return taken;
+  }
+  std::optional<std::string> Sized(int64_t bytes) {
+    if (bytes < 0) return std::nullopt;
+    const base::ByteView taken = Take(static_cast<uint64_t>(bytes));
+    return std::string(reinterpret_cast<const char*>(taken.data()), taken.size());
+  }
+  int64_t CompactLength() { return static_cast<int64_t>(Varint()) - 1; }
+  uint64_t Varint() {
+    uint64_t value = 0;
+    for (int shift = 0; shift < 35; shift += 7) {
+      const auto byte = Number<uint8_t>();
+      value |= static_cast<uint64_t>(byte & 0x7f) << shift;
+      if ((byte & 0x80) == 0) return value;
+    }
+    ok_ = false;
+    return 0;
+  }
+
+  base::ByteView left_;
+  bool flexible_;
+  bool ok_ = true;
+};
+
+absl::Status Damaged(absl::string_view what) {
+  return absl::DataLossError(absl::StrCat(what, " ends early or holds impossible lengths"));
+}
+
+// The version, if it is one that is known.
+absl::StatusOr<int16_t> TakeVersion(absl::string_view what, base::ByteView* value) {
+  if (value->size() < sizeof(int16_t)) return Damaged(what);
+  const auto version = base::LoadBe<int16_t>(value->data());
+  if (version < 0 || version > kValueVersionMax) {
+    return absl::DataLossError(
+        absl::StrCat(what, " of version ", version, ", known are 0 to ", kValueVersionMax));
+  }
+  *value = value->subspan(sizeof(int16_t));
+  return version;
+}
+
+MemberRecord ReadMember(TextReader& reader, int16_t version) {
+  MemberRecord member;
+  member.member_id = reader.Text();
+  if (version >= 3) member.instance_id = reader.NullableText();
+  member.client_id = reader.Text();
+  member.client_host = reader.Text();
+  if (version >= 1) member.rebalance_timeout_ms = reader.Number<int32_t>();
+  member.session_timeout_ms = reader.Number<int32_t>();
+  member.subscription = reader.Bytes();
+  member.assignment = reader.Bytes();
+  reader.SkipTagged();
+  return member;
+}
+
+}  // namespace
+
+std::string EncodeKey(const OffsetKey& key) {
+  TextWriter out;
+  out.Number(kOffsetKey);
+  out.Text(key.group);
+  out.Text(key.topic);
+  out.Number(key.partition);
+  return out.Take();
+}
+
+std::string EncodeKey(const GroupKey& key) {
+  TextWriter out;
+  out.Number(kGroupKey);
+  out.Text(key.group);
+  return out.Take();
+}
+
+std::string EncodeOffset(const CommittedOffset& committed) {
+  TextWriter out;
+  const bool expires = committed.expire_time_ms >= 0;
+  out.Number(expires ? kOffsetVersionWithExpiry : kOffsetVersion);
+  out.Number(committed.offset);
+  if (!expires) out.Number(committed.leader_epoch);
+  out.Text(committed.metadata);
+  out.Number(committed.commit_time_ms);
+  if (expires) out.Number(committed.expire_time_ms);
+  return out.Take();
+}
+
+std::string EncodeGroup(const GroupRecord& group) {
+  TextWriter out;
+  out.Number(kGroupVersion);
+  out.Text(group.protocol_type);
+  out.Number(group.generation);
+  out.NullableText(group.protocol);
+  out.NullableText(group.leader);
+  out.Number(group.state_time_ms);
+  out.Number(static_cast<int32_t>(group.members.size()));
+  for (const MemberRecord& member : group.members) {
+    out.Text(member.member_id);
+    out.NullableText(member.instance_id);
+    out.Text(member.client_id);
+    out.Text(member.client_host);
+    out.Number(member.rebalance_timeout_ms);
+    out.Number(member.session_timeout_ms);
+    out.Bytes(member.subscription);
+    out.Bytes(member.assignment);
+  }
+  return out.Take();
+}
+
+absl::StatusOr<RecordKey> DecodeKey(base::ByteView key) {
+  TextReader reader(key, /*flexible=*/false);
+  const auto kind = reader.Number<int16_t>();
+  if (!reader.ok()) return Damaged("a record's key");
+  RecordKey decoded = UnknownKey{.kind = kind};
+  if (kind == kOffsetKey || kind == kOffsetKeyLegacy) {
+    OffsetKey offset{.group = reader.Text(), .topic = reader.Text()};
+    offset.partition = reader.Number<int32_t>();
+    decoded = std::move(offset);
+  } else if (kind == kGroupKey) {
+    decoded = GroupKey{.group = reader.Text()};
+  }
+  if (!reader.ok()) return Damaged("a record's key");
+  return decoded;
+}
+
+absl::StatusOr<CommittedOffset> DecodeOffset(base::ByteView value) {
+  constexpr absl::string_view kWhat = "the value of a committed offset";
+  const absl::StatusOr<int16_t> version = TakeVersion(kWhat, &value);
+  if (!version.ok()) return version.status();
+  TextReader reader(value, *version >= kFlexibleFrom);
+  CommittedOffset committed;
+  committed.offset = reader.Number<int64_t>();
+  if (*version >= 3) committed.leader_epoch = reader.Number<int32_t>();
+  committed.metadata = reader.Text();
+  committed.commit_time_ms = reader.Number<int64_t>();
+  if (*version == kOffsetVersionWithExpiry) committed.expire_time_ms = reader.Number<int64_t>();
+  reader.SkipTagged();
+  if (!reader.ok()) return Damaged(kWhat);
+  return committed;
+}
+
+absl::StatusOr<GroupRecord> DecodeGroup(base::ByteView value) {
+  constexpr absl::string_view kWhat = "the value of a group";
+  const absl::StatusOr<int16_t> version = TakeVersion(kWhat, &value);
+  if (!version.ok()) return version.status();
+  TextReader reader(value, *version >= kFlexibleFrom);
+  GroupRecord group;
+  group.protocol_type = reader.Text();
+  group.generation = reader.Number<int32_t>();
+  group.protocol = reader.NullableText();
+  group.leader = reader.NullableText();
+  if (*version >= 2) group.state_time_ms = reader.Number<int64_t>();
+  const int64_t count = reader.ArrayLength();
+  // A member takes more than a byte: what cannot be there is not made room for.
+  if (count < 0 || static_cast<uint64_t>(count) > reader.bytes_left()) return Damaged(kWhat);
+  for (int64_t i = 0; i < count && reader.ok(); ++i) {
+    group.members.push_back(ReadMember(reader, *version));
+  }
+  reader.SkipTagged();
+  if (!reader.ok()) return Damaged(kWhat);
+  return group;
+}
+
+std::optional<std::vector<std::string>> DecodeSubscribedTopics(absl::string_view metadata) {
+  TextReader reader(base::AsBytes(metadata), /*flexible=*/false);
+  const auto version = reader.Number<int16_t>();
+  const int64_t count = reader.ArrayLength();
+  if (!reader.ok() || version < 0 || count < 0 ||
+      static_cast<uint64_t>(count) > reader.bytes_left()) {
+    return std::nullopt;
+  }
+  std::vector<std::string> topics;
+  for (int64_t i = 0; i < count; ++i) topics.push_back(reader.Text());
+  if (!reader.ok()) return std::nullopt;
+  return topics;
+}
+
+}  // namespace ringtail::group
