@@ -28,6 +28,19 @@ Error FromAppend(Error error) {
   }
 }
 
+// As large as it takes: the partition refuses what is too large.
+records::RecordBatchBuilder NewBatch() {
+  return records::RecordBatchBuilder({.batch_bytes_max = log::kBatchBytesMax});
+}
+
+// nullopt: a tombstone.
+void Add(absl::string_view key, std::optional<absl::string_view> value, Instant at,
+         records::RecordBatchBuilder* batch) {
+  records::RecordInput record{.key = base::AsBytes(key), .timestamp_ms = at.wall_ms};
+  if (value.has_value()) record.value = base::AsBytes(*value);
+  RT_CHECK(batch->Append(record) == records::AppendResult::kAppended);
+}
+
 }  // namespace
 
 GroupShard::GroupShard(const ShardEnvironment& environment, partition::PartitionId id)
@@ -109,10 +122,12 @@ task::Task<void> GroupShard::TickDue() {
 
 // --- Records.
 
-task::Task<Error> GroupShard::Append(BatchWriter batch, base::Offset* base) {
+task::Task<Error> GroupShard::Append(records::RecordBatchBuilder batch, base::Offset* base) {
   partition::Partition* partition = env_.partitions.Find(id_);
   if (partition == nullptr) co_return Error::kNotCoordinator;
-  std::vector<uint8_t> bytes = batch.Finish();
+  absl::StatusOr<std::vector<uint8_t>> finished = batch.Finish();
+  RT_CHECK(finished.ok());  // it has records, and no compression that could fail
+  std::vector<uint8_t> bytes = *std::move(finished);
   const partition::ProduceResult result =
       co_await partition->Produce(bytes, partition::AckPolicy::kAll);
   *base = result.base_offset;
@@ -125,8 +140,8 @@ task::Task<Error> GroupShard::Append(BatchWriter batch, base::Offset* base) {
 
 task::Task<void> GroupShard::AppendStore(std::string group_id, uint64_t serial,
                                          Group::Store store) {
-  BatchWriter batch(Now().wall_ms);
-  batch.Add(EncodeKey(GroupKey{group_id}), EncodeGroup(store.record));
+  records::RecordBatchBuilder batch = NewBatch();
+  Add(EncodeKey(GroupKey{group_id}), EncodeGroup(store.record), Now(), &batch);
   base::Offset base;
   Error error = co_await Append(std::move(batch), &base);
   if (error == Error::kBatchTooLarge) error = Error::kGroupFull;
@@ -141,11 +156,11 @@ task::Task<Error> GroupShard::AppendTombstones(std::string group_id, Tombstones 
   // Many at a time, so that none of the batches is too large.
   constexpr size_t kAtOnce = 1000;
   for (size_t at = 0; at < offsets.size() || group; at += kAtOnce) {
-    BatchWriter batch(Now().wall_ms);
+    records::RecordBatchBuilder batch = NewBatch();
     const size_t end = std::min(offsets.size(), at + kAtOnce);
-    for (size_t i = at; i < end; ++i) batch.Add(EncodeKey(offsets[i]), std::nullopt);
+    for (size_t i = at; i < end; ++i) Add(EncodeKey(offsets[i]), std::nullopt, Now(), &batch);
     const bool last = end == offsets.size();
-    if (last && group) batch.Add(EncodeKey(GroupKey{group_id}), std::nullopt);
+    if (last && group) Add(EncodeKey(GroupKey{group_id}), std::nullopt, Now(), &batch);
     base::Offset base;
     const Error error = co_await Append(std::move(batch), &base);
     if (error != Error::kNone) co_return error;
@@ -226,7 +241,7 @@ task::Task<void> GroupShard::Commit(const CommitRequest& request,
     Settle(entry);
     co_return refuse(admitted);
   }
-  BatchWriter batch(at.wall_ms);
+  records::RecordBatchBuilder batch = NewBatch();
   size_t bytes = 0;
   CommittedOffset committed{.commit_time_ms = at.wall_ms};
   if (request.retention_ms >= 0) committed.expire_time_ms = at.wall_ms + request.retention_ms;
@@ -240,8 +255,8 @@ task::Task<void> GroupShard::Commit(const CommitRequest& request,
     committed.leader_epoch = each.leader_epoch;
     committed.metadata = std::string(each.metadata);
     bytes += OffsetTable::BytesOf(each.topic, each.metadata.size());
-    batch.Add(EncodeKey(OffsetKey{group_id, std::string(each.topic), each.partition}),
-              EncodeOffset(committed));
+    Add(EncodeKey(OffsetKey{group_id, std::string(each.topic), each.partition}),
+        EncodeOffset(committed), at, &batch);
   }
   if (batch.record_count() == 0 || !env_.budget.Fits(bytes)) {
     Settle(entry);

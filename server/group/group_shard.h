@@ -21,9 +21,9 @@
 #include "engine/log/batch.h"
 #include "engine/log/batch_records.h"
 #include "engine/partition/partition_map.h"
+#include "engine/records/record_batch_builder.h"
 #include "engine/task/scheduler.h"
 #include "engine/task/task.h"
-#include "server/group/batch_writer.h"
 #include "server/group/group.h"
 #include "server/group/group_types.h"
 #include "server/group/offset_table.h"
@@ -104,7 +104,7 @@ class GroupShard {
   task::Task<void> TickDue();
 
   // Ends when the records are durable (*base is the first one's offset then) or were not appended.
-  task::Task<base::Error> Append(BatchWriter batch, base::Offset* base);
+  task::Task<base::Error> Append(records::RecordBatchBuilder batch, base::Offset* base);
   task::Task<void> AppendStore(std::string group_id, uint64_t serial, Group::Store store);
   task::Task<base::Error> AppendTombstones(std::string group_id, Tombstones offsets, bool group);
 

@@ -6,6 +6,7 @@
 #include "engine/base/logging.h"
 #include "engine/base/result.h"
 #include "engine/io/file.h"
+#include "engine/records/record_reader.h"
 #include "server/group/group_records.h"
 #include "server/group/group_shard_entry.h"
 
@@ -22,6 +23,7 @@ constexpr int64_t kReadBytes = 1 << 20;
 struct GroupShard::Loading {
   // By group id, the newest each: members are made once, at the end.
   std::map<std::string, GroupRecord> groups;
+  records::RecordReader reader;
   uint64_t records = 0;
   uint64_t unknown = 0;  // of kinds that are not known here
 };
@@ -100,14 +102,13 @@ absl::Status GroupShard::Replay(const log::BatchView& batch, Loading* loading) {
   const log::BatchError error = log::ValidateBatch(batch, rules);
   if (error != log::BatchError::kNone) return failed(log::BatchErrorText(error));
   if (batch.control()) return absl::OkStatus();
-  // This broker compresses none; those of an imported directory may be (offsets.topic.compression).
-  if (batch.compressed()) return failed("it is compressed, which is not read here");
-  log::RecordCursor cursor(batch.records(), batch.record_count());
-  while (cursor.Next()) {
-    RT_RETURN_IF_ERROR(
-        ReplayRecord(log::RecordOffset(batch, cursor.record()), cursor.record(), loading));
+  const absl::Status opened = loading->reader.Open(batch);
+  if (!opened.ok()) return failed(opened.message());
+  while (loading->reader.Next()) {
+    const records::Record& record = loading->reader.record();
+    RT_RETURN_IF_ERROR(ReplayRecord(record.offset, record.fields, loading));
   }
-  if (cursor.error() != log::BatchError::kNone) return failed(log::BatchErrorText(cursor.error()));
+  if (!loading->reader.status().ok()) return failed(loading->reader.status().message());
   return absl::OkStatus();
 }
 
