@@ -18,7 +18,7 @@ ABSL_FLAG(std::string, json, "", "also write the figures to this file");
 namespace ringtail::compare {
 namespace {
 
-// By how much fdatasync must be slower. In issue 4's words: one by one, and 8 in flight.
+// By how much fdatasync must be slower: one by one, and 8 in flight.
 struct Least {
   int partitions;
   double one_by_one;

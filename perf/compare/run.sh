@@ -4,13 +4,13 @@
 #   perf/compare/run.sh [--quick] [--bin=DIR] [--json=DIR] [GOAL...] [--PROGRAM_FLAG...]
 #
 # GOAL: append fetch latency produce idle idle_connections durable_append durable_latency durable_produce recovery
-# retention; all unless named. --bin is where Bazel put its programs (bazel-bin). Other --flags go to each program.
+# retention compaction; all unless named. --bin is where Bazel put its programs (bazel-bin). Other --flags go to each program.
 # Exits 3 where a goal is not met, 1 where something failed.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
 all=(append fetch latency produce idle idle_connections durable_append durable_latency durable_produce recovery
-  retention)
+  retention compaction)
 bin=bazel-bin goals=() flags=() quick="" json=""
 for argument in "$@"; do
   case $argument in

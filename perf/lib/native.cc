@@ -40,19 +40,20 @@ void ParseReply(const char* header, size_t size, proto::client::ResponseHeader& 
   if (reply.has_error()) RequireOk(reply.error());
 }
 
-records::RecordInput RecordOf(const std::string& value) {
+records::RecordInput RecordOf(const std::string& value, const std::string& key) {
   records::RecordInput record;
+  if (!key.empty()) record.key = base::AsBytes(key);
   record.value = base::ByteView(reinterpret_cast<const uint8_t*>(value.data()), value.size());
   record.timestamp_ms = 1'700'000'000'000;
   return record;
 }
 
-EncodedBatch Encode(const std::vector<std::string>& values) {
+EncodedBatch Encode(const std::vector<std::string>& values, const std::string& key = "") {
   records::BuilderOptions options;
   options.batch_bytes_max = 64 << 20;
   records::RecordBatchBuilder builder(options);
   for (const std::string& value : values) {
-    Require(builder.Append(RecordOf(value)) == records::AppendResult::kAppended,
+    Require(builder.Append(RecordOf(value, key)) == records::AppendResult::kAppended,
             "a record does not fit its batch");
   }
   const auto batch = builder.Finish();
@@ -114,8 +115,8 @@ PartitionAddress CreateTopicOnCore0(uint16_t port, const std::string& name,
   throw std::runtime_error("no partition of the topic is on core 0");
 }
 
-EncodedBatch MakeSingleRecord(int64_t value_bytes) {
-  return Encode({std::string(static_cast<size_t>(value_bytes), 'v')});
+EncodedBatch MakeSingleRecord(int64_t value_bytes, const std::string& key) {
+  return Encode({std::string(static_cast<size_t>(value_bytes), 'v')}, key);
 }
 
 EncodedBatch MakeBatch(int64_t batch_bytes, int64_t value_bytes) {

@@ -49,8 +49,8 @@ struct EncodedBatch {
 };
 EncodedBatch MakeBatch(int64_t batch_bytes, int64_t value_bytes);
 
-// One record with a value of `value_bytes`.
-EncodedBatch MakeSingleRecord(int64_t value_bytes);
+// One record with a value of `value_bytes`, and a key unless that is empty.
+EncodedBatch MakeSingleRecord(int64_t value_bytes, const std::string& key = "");
 
 // Produces the same batch again and again, acks=all.
 class ProduceWire : public Wire {
