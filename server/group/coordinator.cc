@@ -32,6 +32,11 @@ task::Task<Error> Coordinator::EnsureTopic() {
   co_return Error::kCoordinatorNotAvailable;
 }
 
+bool Coordinator::HasTopic() const {
+  return broker_.image() != nullptr &&
+         broker_.image()->FindByName(server::kOffsetsTopic) != nullptr;
+}
+
 Error Coordinator::Locate(absl::string_view group_id, base::CoreId* core) const {
   if (broker_.image() == nullptr) return Error::kCoordinatorNotAvailable;
   const server::TopicImage* topic = broker_.image()->FindByName(server::kOffsetsTopic);
