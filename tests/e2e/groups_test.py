@@ -28,7 +28,7 @@ class Member:
 
     def lines(self):
         with open(self.out.name, "rb") as file:
-            return file.read().splitlines()
+            return file.read().split(b"\n")[:-1]  # the last may not be whole yet
 
     def records(self):
         return [line.split(b" ", 1)[1] for line in self.lines()]
