@@ -81,9 +81,13 @@ void GroupShard::Settle(Entry* entry) {
     entry = Find(id);
     if (entry == nullptr) return;
   }
-  // Of a request that was refused nothing stays.
-  if (entry->group.unused() && entry->offsets.empty() && !entry->recorded) return Erase(entry);
   entry->ArmFor(entry->group.next_deadline());
+  EraseIfUnused(entry);
+}
+
+// Of a request that was refused nothing stays.
+void GroupShard::EraseIfUnused(Entry* entry) {
+  if (entry->group.unused() && entry->offsets.empty() && !entry->recorded) Erase(entry);
 }
 
 void GroupShard::OnTimer(Entry* entry) {
@@ -223,7 +227,7 @@ task::Task<void> GroupShard::Commit(const CommitRequest& request,
   const Instant at = Now();
   const Error admitted = entry->group.AdmitCommit(request, at);
   if (admitted != Error::kNone) {
-    Settle(entry);
+    EraseIfUnused(entry);
     co_return refuse(admitted);
   }
   BatchWriter batch(at.wall_ms);
@@ -244,7 +248,7 @@ task::Task<void> GroupShard::Commit(const CommitRequest& request,
               EncodeOffset(committed));
   }
   if (batch.record_count() == 0 || !env_.budget.Fits(bytes)) {
-    Settle(entry);
+    EraseIfUnused(entry);
     co_return refuse(Error::kGroupFull);
   }
   base::Offset base;
@@ -253,7 +257,7 @@ task::Task<void> GroupShard::Commit(const CommitRequest& request,
   if (error != Error::kNone || ready_ != Error::kNone) {
     ++env_.counters.commit_failures;
     // It may be gone, with the wait, and need not have been made at all.
-    if (Entry* left = Find(group_id)) Settle(left);
+    if (Entry* left = Find(group_id)) EraseIfUnused(left);
     co_return refuse(error == Error::kNone ? ready_ : error);
   }
   entry = FindOrMake(group_id, true);
@@ -267,7 +271,6 @@ task::Task<void> GroupShard::Commit(const CommitRequest& request,
     entry->offsets.Put(each.topic, each.partition, committed);
     ++env_.counters.commits;
   }
-  Settle(entry);
 }
 
 FetchOffsetsReply GroupShard::FetchOffsets(
