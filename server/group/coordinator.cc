@@ -270,8 +270,9 @@ task::Task<DescribedGroup> Coordinator::Describe(absl::string_view group_id) {
 
 task::Task<Error> Coordinator::ListHere(std::vector<ListedGroup>* groups) const {
   for (const auto& [id, shard] : shards_) {
-    if (shard->ready() == Error::kNotCoordinator) continue;
-    if (shard->ready() != Error::kNone) co_return shard->ready();
+    if (shard->ready() == Error::kCoordinatorLoading) co_return shard->ready();
+    // One that could not be read is told when one of its groups is asked for.
+    if (shard->ready() != Error::kNone) continue;
     for (const std::string& name : shard->GroupIds()) {
       const Group* group = shard->FindGroup(name);
       groups->push_back({.id = name,

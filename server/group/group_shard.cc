@@ -13,6 +13,8 @@ using base::Error;
 
 namespace {
 
+constexpr size_t kReasonBytesShown = 255;
+
 // What a failed append means to a member: to try again, at this coordinator or a new one.
 Error FromAppend(Error error) {
   switch (error) {
@@ -177,6 +179,10 @@ void GroupShard::Join(const JoinRequest& request, JoinPending* pending) {
   }
   if (entry == nullptr) entry = FindOrMake(request.group_id, false);
   if (entry == nullptr) return pending->Answer({.error = Error::kGroupFull});
+  if (!request.reason.empty()) {
+    RT_LOG(kDebug, "group {}: member {} joins: {}", request.group_id, request.member.member_id,
+           request.reason.substr(0, kReasonBytesShown));
+  }
   entry->group.Join(request, pending, Now());
   Settle(entry);
 }
