@@ -2,6 +2,50 @@
 
 namespace ringtail::base {
 
+namespace {
+
+// Of consumer groups.
+absl::string_view GroupErrorText(Error error) {
+  switch (error) {
+    case Error::kCoordinatorLoading:
+      return "the group's records are being read; try again";
+    case Error::kCoordinatorNotAvailable:
+      return "nobody can serve the group at the moment; try again";
+    case Error::kNotCoordinator:
+      return "another broker serves the group; ask for its coordinator";
+    case Error::kInvalidGroupId:
+      return "a group has a name";
+    case Error::kGroupNotFound:
+      return "no such group";
+    case Error::kGroupNotEmpty:
+      return "the group has members";
+    case Error::kGroupFull:
+      return "the group has as many members, or groups take as much memory, as is allowed";
+    case Error::kGroupSubscribed:
+      return "the group's members subscribe to the topic";
+    case Error::kIllegalGeneration:
+      return "the group is in another generation; join it again";
+    case Error::kInconsistentProtocol:
+      return "the members of the group have no assignment protocol in common with this one";
+    case Error::kInvalidSessionTimeout:
+      return "the session timeout is not within the broker's bounds";
+    case Error::kUnknownMember:
+      return "the group has no such member; join it again";
+    case Error::kMemberIdRequired:
+      return "join once more, with the member id that was given";
+    case Error::kFencedInstanceId:
+      return "another member has taken this instance id";
+    case Error::kRebalanceInProgress:
+      return "the group rebalances; join it again";
+    case Error::kOffsetMetadataTooLarge:
+      return "the metadata of a committed offset is too large";
+    default:
+      return "unknown error";
+  }
+}
+
+}  // namespace
+
 absl::string_view ErrorText(Error error) {
   switch (error) {
     case Error::kNone:
@@ -66,42 +110,11 @@ absl::string_view ErrorText(Error error) {
       return "fewer in-sync replicas than min.insync.replicas";
     case Error::kShuttingDown:
       return "the broker is shutting down";
-    case Error::kCoordinatorLoading:
-      return "the group's records are being read; try again";
-    case Error::kCoordinatorNotAvailable:
-      return "nobody can serve the group at the moment; try again";
-    case Error::kNotCoordinator:
-      return "another broker serves the group; ask for its coordinator";
-    case Error::kInvalidGroupId:
-      return "a group has a name";
-    case Error::kGroupNotFound:
-      return "no such group";
-    case Error::kGroupNotEmpty:
-      return "the group has members";
-    case Error::kGroupFull:
-      return "the group has as many members, or groups take as much memory, as is allowed";
-    case Error::kGroupSubscribed:
-      return "the group's members subscribe to the topic";
-    case Error::kIllegalGeneration:
-      return "the group is in another generation; join it again";
-    case Error::kInconsistentProtocol:
-      return "the members of the group have no assignment protocol in common with this one";
-    case Error::kInvalidSessionTimeout:
-      return "the session timeout is not within the broker's bounds";
-    case Error::kUnknownMember:
-      return "the group has no such member; join it again";
-    case Error::kMemberIdRequired:
-      return "join once more, with the member id that was given";
-    case Error::kFencedInstanceId:
-      return "another member has taken this instance id";
-    case Error::kRebalanceInProgress:
-      return "the group rebalances; join it again";
-    case Error::kOffsetMetadataTooLarge:
-      return "the metadata of a committed offset is too large";
     case Error::kInternal:
       return "a bug in the broker; its log has more";
+    default:
+      return GroupErrorText(error);
   }
-  return "unknown error";
 }
 
 bool IsRetriable(Error error) {

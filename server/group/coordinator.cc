@@ -32,6 +32,11 @@ task::Task<Error> Coordinator::EnsureTopic() {
   co_return Error::kCoordinatorNotAvailable;
 }
 
+bool Coordinator::HasTopic() const {
+  return broker_.image() != nullptr &&
+         broker_.image()->FindByName(server::kOffsetsTopic) != nullptr;
+}
+
 Error Coordinator::Locate(absl::string_view group_id, base::CoreId* core) const {
   if (broker_.image() == nullptr) return Error::kCoordinatorNotAvailable;
   const server::TopicImage* topic = broker_.image()->FindByName(server::kOffsetsTopic);
@@ -265,8 +270,9 @@ task::Task<DescribedGroup> Coordinator::Describe(absl::string_view group_id) {
 
 task::Task<Error> Coordinator::ListHere(std::vector<ListedGroup>* groups) const {
   for (const auto& [id, shard] : shards_) {
-    if (shard->ready() == Error::kNotCoordinator) continue;
-    if (shard->ready() != Error::kNone) co_return shard->ready();
+    if (shard->ready() == Error::kCoordinatorLoading) co_return shard->ready();
+    // One that could not be read is told when one of its groups is asked for.
+    if (shard->ready() != Error::kNone) continue;
     for (const std::string& name : shard->GroupIds()) {
       const Group* group = shard->FindGroup(name);
       groups->push_back({.id = name,

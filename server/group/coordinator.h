@@ -46,6 +46,8 @@ class Coordinator {
 
   // Makes __consumer_offsets where it is missing.
   task::Task<base::Error> EnsureTopic();
+  // Without it there are no groups.
+  bool HasTopic() const;
   // The core that serves the group. kCoordinatorNotAvailable: there is no __consumer_offsets yet.
   base::Error Locate(absl::string_view group_id, base::CoreId* core) const;
 

@@ -1,6 +1,7 @@
 // What the requests of members do. What follows from it: group_rebalance.cc.
 #include "server/group/group.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -66,11 +67,12 @@ bool Group::HasRoomFor(const JoinRequest& request) const {
       !announced_.contains(request.member.member_id)) {
     return false;
   }
-  size_t bytes = request.client_id.size() + request.client_host.size();
+  size_t bytes = kAnnouncedBytes + request.client_id.size() + request.client_host.size();
   for (const ProtocolView& protocol : request.protocols) {
     bytes += protocol.name.size() + protocol.metadata.size();
   }
-  return budget_.Fits(bytes);
+  // What it had before goes.
+  return budget_.Fits(bytes - std::min(bytes, known == nullptr ? 0 : known->bytes));
 }
 
 bool Group::SupportsProtocols(const JoinRequest& request) const {
@@ -110,6 +112,7 @@ void Group::JoinNew(const JoinRequest& request, JoinPending* pending, Instant at
   std::string member_id = NewMemberId(request);
   if (!request.takes_member_id) return AddMember(request, std::move(member_id), pending, at);
   // A client that never hears the answer would leave a member behind that nobody is.
+  budget_.Take(kAnnouncedBytes);
   announced_[member_id] = at.now + request.session_timeout_ms * base::kNanosPerMilli;
   pending->Answer(Refusal(Error::kMemberIdRequired, member_id));
 }
@@ -147,6 +150,11 @@ void Group::JoinStatic(const JoinRequest& request, JoinPending* pending, Instant
   RebalanceOrComplete(at);
 }
 
+void Group::Withdraw(Announced::iterator announced) {
+  budget_.Give(kAnnouncedBytes);
+  announced_.erase(announced);
+}
+
 void Group::JoinKnown(const JoinRequest& request, JoinPending* pending, Instant at) {
   const absl::string_view member_id = request.member.member_id;
   const auto announced = announced_.find(member_id);
@@ -154,7 +162,7 @@ void Group::JoinKnown(const JoinRequest& request, JoinPending* pending, Instant 
     if (request.member.instance_id.has_value()) {
       return pending->Answer(Refusal(Error::kUnknownMember, member_id));
     }
-    announced_.erase(announced);
+    Withdraw(announced);
     return AddMember(request, std::string(member_id), pending, at);
   }
   const Error error = CheckMember(request.member);
@@ -291,7 +299,7 @@ Error Group::Leave(const MemberName& member, Instant at) {
   const auto announced = announced_.find(member.member_id);
   if (announced != announced_.end()) {
     if (member.instance_id.has_value()) return Error::kUnknownMember;
-    announced_.erase(announced);
+    Withdraw(announced);
     MaybeCompleteJoin(at);
     return Error::kNone;
   }

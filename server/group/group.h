@@ -126,12 +126,16 @@ class Group {
     bool sync_owed = false;  // of this generation
     size_t bytes = 0;        // charged
   };
+  using Announced = std::map<std::string, base::Nanos, std::less<>>;
+  // What one of them is charged: a prefix of 255 bytes at most, and the map's node.
+  static constexpr size_t kAnnouncedBytes = 384;
   using Members = std::map<std::string, std::unique_ptr<Member>, std::less<>>;
 
   // --- group.cc: what requests ask for.
   void JoinNew(const JoinRequest& request, JoinPending* pending, Instant at);
   void JoinKnown(const JoinRequest& request, JoinPending* pending, Instant at);
   void JoinStatic(const JoinRequest& request, JoinPending* pending, Instant at);
+  void Withdraw(Announced::iterator announced);
   bool HasRoomFor(const JoinRequest& request) const;
   bool SupportsProtocols(const JoinRequest& request) const;
   base::Error CheckMember(const MemberName& member) const;
@@ -184,7 +188,7 @@ class Group {
   Members members_;
   std::map<std::string, std::string, std::less<>> static_members_;  // instance id -> member id
   // Ids that were given out (MEMBER_ID_REQUIRED) until they are used, and when they lapse.
-  std::map<std::string, base::Nanos, std::less<>> announced_;
+  Announced announced_;
 
   base::Nanos join_deadline_ = base::kNever;
   bool initial_delay_ = false;  // join_deadline_ ends it

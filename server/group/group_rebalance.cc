@@ -30,7 +30,7 @@ Group::Group(std::string id, const GroupLimits& limits, Budget& budget, GroupCou
 
 Group::~Group() {
   for (const auto& [id, member] : members_) budget_.Give(member->bytes);
-  budget_.Give(own_bytes_);
+  budget_.Give(own_bytes_ + announced_.size() * kAnnouncedBytes);
 }
 
 // --- Members.
@@ -408,9 +408,10 @@ void Group::Tick(Instant at) {
     }
   }
   if (sync_deadline_ <= at.now) ExpireSync(at);
-  const size_t announced = announced_.size();
-  std::erase_if(announced_, [&](const auto& each) { return each.second <= at.now; });
-  if (announced_.size() != announced) MaybeCompleteJoin(at);
+  const size_t lapsed =
+      std::erase_if(announced_, [&](const auto& each) { return each.second <= at.now; });
+  budget_.Give(lapsed * kAnnouncedBytes);
+  if (lapsed > 0) MaybeCompleteJoin(at);
   std::vector<std::string> expired;
   for (const auto& [id, member] : members_) {
     const bool waits = !member->is_new && (member->joining || member->syncing);

@@ -257,4 +257,21 @@ std::optional<std::vector<std::string>> DecodeSubscribedTopics(absl::string_view
   return topics;
 }
 
+std::vector<std::pair<std::string, int32_t>> DecodeAssignedPartitions(
+    absl::string_view assignment) {
+  TextReader reader(base::AsBytes(assignment), /*flexible=*/false);
+  reader.Number<int16_t>();  // the version
+  std::vector<std::pair<std::string, int32_t>> partitions;
+  const int64_t topics = reader.ArrayLength();
+  for (int64_t i = 0; i < topics && reader.ok(); ++i) {
+    const std::string topic = reader.Text();
+    const int64_t count = reader.ArrayLength();
+    for (int64_t j = 0; j < count && reader.ok(); ++j) {
+      partitions.emplace_back(topic, reader.Number<int32_t>());
+    }
+  }
+  if (!reader.ok()) partitions.clear();
+  return partitions;
+}
+
 }  // namespace ringtail::group

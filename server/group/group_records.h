@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -76,6 +77,10 @@ absl::StatusOr<GroupRecord> DecodeGroup(base::ByteView value);
 // The topics of a consumer's subscription, which is the metadata of protocol type "consumer"
 // (ConsumerProtocolSubscription, all versions); nullopt: the bytes are something else.
 std::optional<std::vector<std::string>> DecodeSubscribedTopics(absl::string_view metadata);
+
+// The partitions of a consumer's assignment (ConsumerProtocolAssignment, all versions), in its
+// order; none where the bytes are something else.
+std::vector<std::pair<std::string, int32_t>> DecodeAssignedPartitions(absl::string_view assignment);
 
 // Strings of these formats have an int16 for their length.
 inline constexpr size_t kTextBytesMax = 32'767;

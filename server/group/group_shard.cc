@@ -13,6 +13,8 @@ using base::Error;
 
 namespace {
 
+constexpr size_t kReasonBytesShown = 255;
+
 // What a failed append means to a member: to try again, at this coordinator or a new one.
 Error FromAppend(Error error) {
   switch (error) {
@@ -94,9 +96,13 @@ void GroupShard::Settle(Entry* entry) {
     entry = Find(id);
     if (entry == nullptr) return;
   }
-  // Of a request that was refused nothing stays.
-  if (entry->group.unused() && entry->offsets.empty() && !entry->recorded) return Erase(entry);
   entry->ArmFor(entry->group.next_deadline());
+  EraseIfUnused(entry);
+}
+
+// Of a request that was refused nothing stays.
+void GroupShard::EraseIfUnused(Entry* entry) {
+  if (entry->group.unused() && entry->offsets.empty() && !entry->recorded) Erase(entry);
 }
 
 void GroupShard::OnTimer(Entry* entry) {
@@ -188,6 +194,10 @@ void GroupShard::Join(const JoinRequest& request, JoinPending* pending) {
   }
   if (entry == nullptr) entry = FindOrMake(request.group_id, false);
   if (entry == nullptr) return pending->Answer({.error = Error::kGroupFull});
+  if (!request.reason.empty()) {
+    RT_LOG(kDebug, "group {}: member {} joins: {}", request.group_id, request.member.member_id,
+           request.reason.substr(0, kReasonBytesShown));
+  }
   entry->group.Join(request, pending, Now());
   Settle(entry);
 }
@@ -238,7 +248,7 @@ task::Task<void> GroupShard::Commit(const CommitRequest& request,
   const Instant at = Now();
   const Error admitted = entry->group.AdmitCommit(request, at);
   if (admitted != Error::kNone) {
-    Settle(entry);
+    EraseIfUnused(entry);
     co_return refuse(admitted);
   }
   records::RecordBatchBuilder batch = NewBatch();
@@ -259,7 +269,7 @@ task::Task<void> GroupShard::Commit(const CommitRequest& request,
         EncodeOffset(committed), at, &batch);
   }
   if (batch.record_count() == 0 || !env_.budget.Fits(bytes)) {
-    Settle(entry);
+    EraseIfUnused(entry);
     co_return refuse(Error::kGroupFull);
   }
   base::Offset base;
@@ -268,7 +278,7 @@ task::Task<void> GroupShard::Commit(const CommitRequest& request,
   if (error != Error::kNone || ready_ != Error::kNone) {
     ++env_.counters.commit_failures;
     // It may be gone, with the wait, and need not have been made at all.
-    if (Entry* left = Find(group_id)) Settle(left);
+    if (Entry* left = Find(group_id)) EraseIfUnused(left);
     co_return refuse(error == Error::kNone ? ready_ : error);
   }
   entry = FindOrMake(group_id, true);
@@ -282,7 +292,6 @@ task::Task<void> GroupShard::Commit(const CommitRequest& request,
     entry->offsets.Put(each.topic, each.partition, committed);
     ++env_.counters.commits;
   }
-  Settle(entry);
 }
 
 FetchOffsetsReply GroupShard::FetchOffsets(

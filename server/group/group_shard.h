@@ -99,6 +99,8 @@ class GroupShard {
   Instant Now() const;
   // To be called after everything that was done to a group: records, timer, and whether it goes.
   void Settle(Entry* entry);
+  // The same where nothing was done that sets an earlier deadline.
+  void EraseIfUnused(Entry* entry);
   void Erase(Entry* entry);
   static void OnTimer(Entry* entry);
   task::Task<void> TickDue();

@@ -68,11 +68,7 @@ task::Task<absl::Status> GroupShard::ReadAll(Loading* loading) {
       co_return absl::UnavailableError(
           absl::StrCat("offset ", next.value(), ": ", base::ErrorText(fetched.error)));
     }
-    if (fetched.plan.bytes == 0) {
-      if (fetched.plan.next_offset <= next) break;  // nothing but a gap is left
-      next = fetched.plan.next_offset;
-      continue;
-    }
+    if (fetched.plan.bytes == 0) break;  // nothing but a gap is left
     bytes.resize(static_cast<size_t>(fetched.plan.bytes));
     iovec vector{.iov_base = bytes.data(), .iov_len = bytes.size()};
     const int64_t read = co_await io::ReadFully(env_.core.io(), fetched.plan.fd, &vector, 1,

@@ -4,6 +4,50 @@ namespace ringtail::kafka {
 
 using base::Error;
 
+namespace {
+
+// Of consumer groups.
+ErrorCode ToGroupErrorCode(Error error) {
+  switch (error) {
+    case Error::kCoordinatorLoading:
+      return ErrorCode::kCoordinatorLoadInProgress;
+    case Error::kCoordinatorNotAvailable:
+      return ErrorCode::kCoordinatorNotAvailable;
+    case Error::kNotCoordinator:
+      return ErrorCode::kNotCoordinator;
+    case Error::kInvalidGroupId:
+      return ErrorCode::kInvalidGroupId;
+    case Error::kGroupNotFound:
+      return ErrorCode::kGroupIdNotFound;
+    case Error::kGroupNotEmpty:
+      return ErrorCode::kNonEmptyGroup;
+    case Error::kGroupFull:
+      return ErrorCode::kGroupMaxSizeReached;
+    case Error::kGroupSubscribed:
+      return ErrorCode::kGroupSubscribedToTopic;
+    case Error::kIllegalGeneration:
+      return ErrorCode::kIllegalGeneration;
+    case Error::kInconsistentProtocol:
+      return ErrorCode::kInconsistentGroupProtocol;
+    case Error::kInvalidSessionTimeout:
+      return ErrorCode::kInvalidSessionTimeout;
+    case Error::kUnknownMember:
+      return ErrorCode::kUnknownMemberId;
+    case Error::kMemberIdRequired:
+      return ErrorCode::kMemberIdRequired;
+    case Error::kFencedInstanceId:
+      return ErrorCode::kFencedInstanceId;
+    case Error::kRebalanceInProgress:
+      return ErrorCode::kRebalanceInProgress;
+    case Error::kOffsetMetadataTooLarge:
+      return ErrorCode::kOffsetMetadataTooLarge;
+    default:
+      return ErrorCode::kUnknownServerError;
+  }
+}
+
+}  // namespace
+
 ErrorCode ToErrorCode(Error error) {
   switch (error) {
     case Error::kNone:
@@ -66,42 +110,11 @@ ErrorCode ToErrorCode(Error error) {
       return ErrorCode::kThrottlingQuotaExceeded;
     case Error::kNotEnoughReplicas:
       return ErrorCode::kNotEnoughReplicas;
-    case Error::kCoordinatorLoading:
-      return ErrorCode::kCoordinatorLoadInProgress;
-    case Error::kCoordinatorNotAvailable:
-      return ErrorCode::kCoordinatorNotAvailable;
-    case Error::kNotCoordinator:
-      return ErrorCode::kNotCoordinator;
-    case Error::kInvalidGroupId:
-      return ErrorCode::kInvalidGroupId;
-    case Error::kGroupNotFound:
-      return ErrorCode::kGroupIdNotFound;
-    case Error::kGroupNotEmpty:
-      return ErrorCode::kNonEmptyGroup;
-    case Error::kGroupFull:
-      return ErrorCode::kGroupMaxSizeReached;
-    case Error::kGroupSubscribed:
-      return ErrorCode::kGroupSubscribedToTopic;
-    case Error::kIllegalGeneration:
-      return ErrorCode::kIllegalGeneration;
-    case Error::kInconsistentProtocol:
-      return ErrorCode::kInconsistentGroupProtocol;
-    case Error::kInvalidSessionTimeout:
-      return ErrorCode::kInvalidSessionTimeout;
-    case Error::kUnknownMember:
-      return ErrorCode::kUnknownMemberId;
-    case Error::kMemberIdRequired:
-      return ErrorCode::kMemberIdRequired;
-    case Error::kFencedInstanceId:
-      return ErrorCode::kFencedInstanceId;
-    case Error::kRebalanceInProgress:
-      return ErrorCode::kRebalanceInProgress;
-    case Error::kOffsetMetadataTooLarge:
-      return ErrorCode::kOffsetMetadataTooLarge;
     case Error::kInternal:
       return ErrorCode::kUnknownServerError;
+    default:
+      return ToGroupErrorCode(error);
   }
-  return ErrorCode::kUnknownServerError;
 }
 
 }  // namespace ringtail::kafka

@@ -5,6 +5,39 @@ namespace ringtail::native {
 using base::Error;
 using Wire = proto::client::Error;
 
+namespace {
+
+// Of consumer groups.
+Wire::Code ToGroupCode(Error error) {
+  switch (error) {
+    case Error::kCoordinatorLoading:
+    case Error::kCoordinatorNotAvailable:
+    case Error::kNotCoordinator:
+      return Wire::COORDINATOR_NOT_READY;
+    case Error::kGroupNotFound:
+      return Wire::UNKNOWN_GROUP;
+    case Error::kGroupNotEmpty:
+    case Error::kGroupSubscribed:
+      return Wire::GROUP_NOT_EMPTY;
+    // Of requests that this protocol does not have.
+    case Error::kInvalidGroupId:
+    case Error::kGroupFull:
+    case Error::kIllegalGeneration:
+    case Error::kInconsistentProtocol:
+    case Error::kInvalidSessionTimeout:
+    case Error::kUnknownMember:
+    case Error::kMemberIdRequired:
+    case Error::kFencedInstanceId:
+    case Error::kRebalanceInProgress:
+    case Error::kOffsetMetadataTooLarge:
+      return Wire::INVALID_REQUEST;
+    default:
+      return Wire::INTERNAL;
+  }
+}
+
+}  // namespace
+
 Wire::Code ToCode(Error error) {
   switch (error) {
     case Error::kNone:
@@ -62,31 +95,11 @@ Wire::Code ToCode(Error error) {
       return Wire::NOT_ENOUGH_REPLICAS;
     case Error::kShuttingDown:
       return Wire::SHUTTING_DOWN;
-    case Error::kCoordinatorLoading:
-    case Error::kCoordinatorNotAvailable:
-    case Error::kNotCoordinator:
-      return Wire::COORDINATOR_NOT_READY;
-    case Error::kGroupNotFound:
-      return Wire::UNKNOWN_GROUP;
-    case Error::kGroupNotEmpty:
-    case Error::kGroupSubscribed:
-      return Wire::GROUP_NOT_EMPTY;
-    // Of requests that this protocol does not have.
-    case Error::kInvalidGroupId:
-    case Error::kGroupFull:
-    case Error::kIllegalGeneration:
-    case Error::kInconsistentProtocol:
-    case Error::kInvalidSessionTimeout:
-    case Error::kUnknownMember:
-    case Error::kMemberIdRequired:
-    case Error::kFencedInstanceId:
-    case Error::kRebalanceInProgress:
-    case Error::kOffsetMetadataTooLarge:
-      return Wire::INVALID_REQUEST;
     case Error::kInternal:
       return Wire::INTERNAL;
+    default:
+      return ToGroupCode(error);
   }
-  return Wire::INTERNAL;
 }
 
 void FillError(Error error, const std::string& message, Wire* out) {

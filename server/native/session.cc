@@ -209,6 +209,14 @@ task::Task<void> Session::Dispatch(server::Exchange* exchange, base::MutableByte
     co_await HandleDeleteTopic(scratch);
   } else if (request.has_describe_topic()) {
     co_await HandleDescribeTopic(exchange, scratch);
+  } else if (request.has_list_groups()) {
+    co_await HandleListGroups(exchange, scratch);
+  } else if (request.has_describe_group()) {
+    co_await HandleDescribeGroup(exchange, scratch);
+  } else if (request.has_commit_offsets()) {
+    co_await HandleCommitOffsets(exchange, scratch);
+  } else if (request.has_delete_group()) {
+    co_await HandleDeleteGroup(scratch);
   } else {
     FillError(Error::kInvalidRequest, "no request body, or one that this broker does not know",
               response->mutable_error());

@@ -64,6 +64,11 @@ class Session : public server::Session {
   task::Task<void> HandleDeleteTopic(Scratch* scratch);
   task::Task<void> HandleDeleteRecords(server::Exchange* exchange, Scratch* scratch);
   task::Task<void> HandleDescribeTopic(server::Exchange* exchange, Scratch* scratch);
+  task::Task<void> HandleListGroups(server::Exchange* exchange, Scratch* scratch);
+  task::Task<void> HandleDescribeGroup(server::Exchange* exchange, Scratch* scratch);
+  task::Task<void> FillEnds(proto::client::DescribeGroupResponse* described);
+  task::Task<void> HandleCommitOffsets(server::Exchange* exchange, Scratch* scratch);
+  task::Task<void> HandleDeleteGroup(Scratch* scratch);
   void HandleMetadata(Scratch* scratch);
   void FillTopic(const server::TopicImage& topic, proto::client::TopicMetadata* out) const;
   void FillPartition(const server::TopicImage& topic, uint32_t index,

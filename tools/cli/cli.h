@@ -27,6 +27,7 @@ struct Context {
 
 // Each adds its commands to the program.
 void AddTopicCommands(CLI::App& app, Context& context);
+void AddGroupCommands(CLI::App& app, Context& context);
 void AddProduceCommand(CLI::App& app, Context& context);
 void AddConsumeCommand(CLI::App& app, Context& context);
 void AddLogCommands(CLI::App& app, Context& context);

@@ -11,6 +11,7 @@ constexpr const char* kExamples = R"(Examples:
   ringtail consume events --from beginning
   ringtail consume events --from end --follow --format json
   ringtail bench latency events --rate 5000 --seconds 10
+  ringtail group describe billing
   ringtail log dump /var/lib/ringtail/events-0/00000000000000000000.log
   ringtail log verify /var/lib/ringtail
   ringtail import kafka-dir /var/lib/kafka --to /var/lib/ringtail
@@ -34,6 +35,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(0.001, 86400.0))
       ->capture_default_str();
   ringtail::cli::AddTopicCommands(app, context);
+  ringtail::cli::AddGroupCommands(app, context);
   ringtail::cli::AddProduceCommand(app, context);
   ringtail::cli::AddConsumeCommand(app, context);
   ringtail::cli::AddBenchCommands(app, context);

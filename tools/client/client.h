@@ -91,6 +91,36 @@ struct ClusterDescription {
   std::vector<TopicInfo> topics;  // by name
 };
 
+struct GroupListing {
+  std::string group;
+  std::string protocol_type;  // "consumer"; empty: there never were members
+  std::string state;
+};
+
+struct GroupMember {
+  std::string member_id;
+  std::string instance_id;  // of a static member
+  std::string client_id;
+  std::string client_host;
+  std::vector<std::pair<std::string, int32_t>> partitions;  // assigned: topic and partition
+};
+
+struct GroupOffset {
+  std::string topic;
+  int32_t partition = 0;
+  int64_t committed = 0;
+  int64_t high_watermark = -1;  // -1: not known
+};
+
+struct GroupDescription {
+  std::string group;
+  std::string protocol_type;
+  std::string protocol;
+  std::string state;
+  std::vector<GroupMember> members;
+  std::vector<GroupOffset> offsets;  // by topic and partition
+};
+
 // Where in a partition: its beginning, its end (the high watermark), a given offset, or the first
 // record at or after a time.
 struct StartAt {
@@ -131,6 +161,13 @@ class Client {
   absl::StatusOr<std::vector<int64_t>> ListOffsets(absl::string_view topic,
                                                    const std::vector<int32_t>& partitions,
                                                    StartAt at);
+
+  // Consumer groups, which Kafka's clients form.
+  absl::StatusOr<std::vector<GroupListing>> ListGroups();  // by name
+  absl::StatusOr<GroupDescription> DescribeGroup(absl::string_view group);
+  // All or none, of a group without members; one that does not exist is made.
+  absl::Status CommitOffsets(absl::string_view group, const std::vector<GroupOffset>& offsets);
+  absl::Status DeleteGroup(absl::string_view group);
 
   // Destroyed before the client.
   absl::StatusOr<std::unique_ptr<Producer>> NewProducer(ProducerOptions options);

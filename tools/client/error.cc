@@ -24,6 +24,7 @@ absl::StatusCode AbslCode(wire::Error::Code code, bool retriable) {
     case wire::Error::UNSUPPORTED_FORMAT:
       return absl::StatusCode::kUnimplemented;
     case wire::Error::UNKNOWN_TOPIC:
+    case wire::Error::UNKNOWN_GROUP:
       return absl::StatusCode::kNotFound;
     case wire::Error::TOPIC_EXISTS:
     case wire::Error::DUPLICATE_SEQUENCE:
@@ -33,6 +34,7 @@ absl::StatusCode AbslCode(wire::Error::Code code, bool retriable) {
     case wire::Error::UNKNOWN_LEADER_EPOCH:
     case wire::Error::NOT_ENOUGH_REPLICAS:
     case wire::Error::SHUTTING_DOWN:
+    case wire::Error::COORDINATOR_NOT_READY:
       return absl::StatusCode::kUnavailable;
     case wire::Error::OFFSET_OUT_OF_RANGE:
       return absl::StatusCode::kOutOfRange;
@@ -43,6 +45,7 @@ absl::StatusCode AbslCode(wire::Error::Code code, bool retriable) {
     case wire::Error::NOT_DURABLE:
       return absl::StatusCode::kAborted;
     case wire::Error::PRODUCER_FENCED:
+    case wire::Error::GROUP_NOT_EMPTY:
       return absl::StatusCode::kFailedPrecondition;
     case wire::Error::OVERLOADED:
     case wire::Error::DISK_FULL:

@@ -12,6 +12,7 @@
 #include "gtest/gtest.h"
 #include "server/group/offset_table.h"
 #include "tests/server/group/group_harness.h"
+#include "tests/sim/seeds.h"
 
 namespace ringtail::group {
 namespace {
@@ -194,13 +195,7 @@ void RunMembers(uint64_t seed) {
   EXPECT_EQ(world.group.group().member_count(), consumers.size());
 }
 
-TEST(GroupModel, RandomMembersSettleAndNeverGoBack) {
-  for (uint64_t seed = 1; seed <= 1'000; ++seed) {
-    SCOPED_TRACE(absl::StrCat("seed ", seed));
-    RunMembers(seed);
-    if (testing::Test::HasFailure()) return;
-  }
-}
+TEST(GroupModel, RandomMembersSettleAndNeverGoBack) { sim::ForSeeds(200, RunMembers); }
 
 }  // namespace
 }  // namespace ringtail::group

@@ -146,5 +146,13 @@ TEST(GroupRecords, SubscriptionsAreLookedInto) {
   EXPECT_EQ(DecodeSubscribedTopics(std::string("\0\0\x7f\xff\xff\xff", 6)), std::nullopt);
 }
 
+TEST(GroupRecords, AssignmentsAreLookedInto) {
+  const std::string assignment("\0\0\0\0\0\1\0\1t\0\0\0\2\0\0\0\0\0\0\0\3\xff\xff\xff\xff", 25);
+  EXPECT_EQ(DecodeAssignedPartitions(assignment),
+            (std::vector<std::pair<std::string, int32_t>>{{"t", 0}, {"t", 3}}));
+  EXPECT_TRUE(DecodeAssignedPartitions(assignment.substr(0, 20)).empty());
+  EXPECT_TRUE(DecodeAssignedPartitions("").empty());
+}
+
 }  // namespace
 }  // namespace ringtail::group

@@ -556,6 +556,19 @@ TEST(Group, MetadataCountsAgainstTheBudget) {
   EXPECT_LT(group.budget().used(), 1u << 20);
 }
 
+TEST(Group, MemberIdsThatWereGivenOutCountAgainstTheBudget) {
+  GroupHarness group;
+  const size_t used = group.budget().used();
+  Joiner joiner;
+  joiner.takes_member_id = true;
+  for (int i = 0; i < 100; ++i) group.Join(joiner);
+  EXPECT_GT(group.budget().used(), used + 10'000);
+  joiner.member_id = group.Join(joiner)->reply().member_id;
+  EXPECT_EQ(group.Leave(joiner.member_id), Error::kNone);
+  group.Advance(10'000);
+  EXPECT_EQ(group.budget().used(), used);
+}
+
 TEST(Group, ARestartFindsItsMembers) {
   GroupHarness before;
   const Pair pair = MakePair(before, {}, Static("two"));

@@ -358,6 +358,27 @@ TEST_F(GroupsSessionTest, ARestartKeepsGroupsAndOffsets) {
   EXPECT_EQ(StateOf(), "Empty") << "its session has ended";
 }
 
+TEST_F(GroupsSessionTest, RecordsThatMakeNoSenseCostTheirPartitionAlone) {
+  Begin();
+  const int32_t partition = group::PartitionOf("g", 50);
+  ASSERT_NE(group::PartitionOf("alone", 50), partition);
+  const partition::PartitionId id = server_->IdOf("__consumer_offsets", partition);
+  const uint32_t core = server_->CoreOf(id);
+  std::string batch = log::MakeBatch({});
+  const auto append = [&]() -> task::Task<base::Error> {
+    partition::Partition* found = server_->broker(core).partitions().Find(id);
+    co_return (co_await found->Produce(log::Bytes(batch), partition::AckPolicy::kAll)).error;
+  };
+  ASSERT_EQ(server_->sim().Get<base::Error>(core, append), base::Error::kNone);
+  ASSERT_TRUE(server_->Stop());
+  Restart();
+  Begin();
+  EXPECT_EQ(Heartbeat("member", 1), ErrorCode::kCoordinatorNotAvailable);
+  EXPECT_EQ(Commit("", -1, 7, "t", 2, "", 8, "alone"), ErrorCode::kNone);
+  EXPECT_EQ(Committed("alone", 2), 7);
+  EXPECT_EQ(Ask<ListGroupsResponse>(ListGroupsRequest(), 5)->body.error_code, 0);
+}
+
 TEST_F(GroupsSessionTest, GroupsAreListedByTheirNodes) {
   Begin();
   JoinAlone();

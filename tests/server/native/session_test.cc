@@ -437,6 +437,54 @@ TEST_F(NativeSessionTest, RecordsAreDeletedFromTheStartOn) {
   EXPECT_EQ(Ask(all).header.delete_records().partitions(0).log_start_offset(), 10);
 }
 
+TEST_F(NativeSessionTest, GroupsAreSetListedDescribedAndDeleted) {
+  const auto describe = [&] {
+    RequestHeader request = Request();
+    request.mutable_describe_group()->set_group("g");
+    return Ask(request).header;
+  };
+  const auto remove = [&] {
+    RequestHeader request = Request();
+    request.mutable_delete_group()->set_group("g");
+    return Ask(request).header;
+  };
+  EXPECT_EQ(describe().error().code(), Error::UNKNOWN_GROUP);
+  EXPECT_EQ(remove().error().code(), Error::UNKNOWN_GROUP);
+  const auto commit = [&](uint32_t partition, int64_t offset) {
+    RequestHeader request = Request();
+    request.mutable_commit_offsets()->set_group("g");
+    auto* out = request.mutable_commit_offsets()->add_offsets();
+    out->set_topic("t");
+    out->set_partition(partition);
+    out->set_offset(offset);
+    return Ask(request).header;
+  };
+  const std::string batch = log::MakeBatch({.records = 10});
+  ASSERT_EQ(Ask(Produce(1, batch), batch).header.produce().partitions(0).error().code(), Error::OK);
+  ResponseHeader committed = commit(1, 4);
+  for (int tries = 0; tries < 10 && committed.error().code() == Error::COORDINATOR_NOT_READY;
+       ++tries) {
+    world_.RunFor(base::kNanosPerMilli);
+    committed = commit(1, 4);
+  }
+  EXPECT_TRUE(committed.has_commit_offsets()) << committed.ShortDebugString();
+  EXPECT_EQ(commit(99, 4).error().code(), Error::UNKNOWN_TOPIC);
+  EXPECT_EQ(commit(1, -1).error().code(), Error::INVALID_REQUEST);
+  RequestHeader list = Request();
+  list.mutable_list_groups();
+  const ResponseHeader listed = Ask(list).header;
+  ASSERT_EQ(listed.list_groups().groups_size(), 1);
+  EXPECT_EQ(listed.list_groups().groups(0).group(), "g");
+  EXPECT_EQ(listed.list_groups().groups(0).state(), "Empty");
+  const ResponseHeader described = describe();
+  ASSERT_EQ(described.describe_group().offsets_size(), 1);
+  EXPECT_EQ(described.describe_group().offsets(0).committed(), 4);
+  EXPECT_EQ(described.describe_group().offsets(0).high_watermark(), 10);
+  EXPECT_TRUE(remove().has_delete_group());
+  EXPECT_EQ(remove().error().code(), Error::UNKNOWN_GROUP);
+  ExpectStillServing();
+}
+
 TEST_F(NativeSessionTest, TopicsThatCannotBeAreRefused) {
   const auto refused = [&](const std::string& name, uint32_t partitions, uint32_t replication,
                            const std::string& config) {
