@@ -224,6 +224,9 @@ class Log : private JournaledLog {
   task::Task<absl::StatusOr<CompactionResult>> Compact(CompactionRange range, BatchFilter& filter,
                                                        CompactionPace& pace);
 
+  // Ends the one that runs, soon, and refuses further ones: the log is about to be closed.
+  void StopCompacting() { compaction_stopped_ = true; }
+
   // What retention judges by, oldest first; max_timestamp_ms may have to be read.
   task::Task<absl::StatusOr<std::vector<SegmentInfo>>> Segments();
 
@@ -397,7 +400,7 @@ class Log : private JournaledLog {
   // log_compact.cc
   struct CompactionSource;
   struct Rewritten;
-  bool MayCompact() const { return !closed_ && !cutting_ && !poisoned_; }
+  bool MayCompact() const { return !closed_ && !cutting_ && !poisoned_ && !compaction_stopped_; }
   absl::Status CompactionEnded() const;
   task::Task<absl::StatusOr<CompactionResult>> CompactNow(CompactionRange range,
                                                           BatchFilter& filter,
@@ -485,6 +488,7 @@ class Log : private JournaledLog {
   bool directory_dirty_ = false;    // files came or went since the last sync of the directory
   bool background_ = false;
   bool compacting_ = false;
+  bool compaction_stopped_ = false;
   task::WaitList background_done_;
   task::AsyncMutex maintenance_;  // whoever trims, saves, syncs or cuts files
 };

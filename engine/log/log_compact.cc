@@ -84,7 +84,7 @@ task::Task<absl::StatusOr<CompactionResult>> Log::CompactNow(CompactionRange ran
   std::vector<CompactionSource> sources;
   for (size_t i = 0; i + 1 < segments_.size() && segments_[i + 1]->base() <= range.end; ++i) {
     Segment& segment = *segments_[i];
-    RT_CHECK(segment.saved);  // CompactableEnd
+    if (!segment.saved) break;  // past CompactableEnd()
     sources.push_back({segment.base(), segments_[i + 1]->base(), segment.file(),
                        segment.written_bytes, segment.index().size_bytes()});
   }

@@ -182,8 +182,10 @@ task::Task<absl::StatusOr<std::optional<TimestampOffset>>> Log::FindTimestampIn(
       position += static_cast<int64_t>(bytes);
       continue;
     }
-    TimestampOffset answer{std::max(header.base_timestamp_ms(), timestamp_ms),
-                           std::max(header.base_offset(), from), header.leader_epoch()};
+    const bool dated = !header.has_delete_horizon();  // else the base timestamp is none of a record
+    TimestampOffset answer{
+        dated ? std::max(header.base_timestamp_ms(), timestamp_ms) : timestamp_ms,
+        std::max(header.base_offset(), from), header.leader_epoch()};
     if (header.log_append_time()) answer.timestamp_ms = header.max_timestamp_ms();
     if (header.compressed() || header.log_append_time()) co_return answer;
     RT_CO_ASSIGN_OR_RETURN(const std::vector<uint8_t> data,

@@ -393,6 +393,7 @@ task::Task<OffsetResult> Partition::AtMaxTimestamp() {
 task::Task<absl::Status> Partition::Close(bool remove) {
   users_.Shut();
   WakeWatchers();
+  log_->StopCompacting();
   if (remove) {
     // Ends what is queued; those who wait for it leave after it.
     const absl::Status removed = co_await log_->CloseAndRemove();
@@ -406,6 +407,7 @@ task::Task<absl::Status> Partition::Close(bool remove) {
 task::Task<absl::Status> Partition::CloseUnsynced() {
   users_.Shut();
   WakeWatchers();
+  log_->StopCompacting();
   co_await users_.Close();
   co_return co_await log_->CloseUnsynced();
 }

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "engine/log/log_environment.h"
+#include "engine/records/record_batch_builder.h"
 #include "gtest/gtest.h"
 #include "tests/engine/log/batch_maker.h"
 #include "tests/sim/node.h"
@@ -139,6 +140,54 @@ TEST_F(PartitionTest, AppendsAndReadsBackWithOffsetsAndEpoch) {
   ASSERT_TRUE(walker.Next());
   EXPECT_EQ(walker.batch().base_offset(), Offset(5));
   EXPECT_FALSE(walker.Next());
+}
+
+TEST_F(PartitionTest, ACompactedTopicTakesNoRecordWithoutAKey) {
+  records::Decompressor decompressor(1 << 20);
+  Open({.compaction = {.on = true}, .decompressor = &decompressor});
+  EXPECT_EQ(Produce(MakeBatch({})).error, Error::kInvalidRecord);
+  for (const log::Codec codec : {log::Codec::kNone, log::Codec::kZstd}) {
+    for (const bool keyed : {true, false}) {
+      records::RecordBatchBuilder builder({.compression = {.codec = codec}});
+      const base::ByteView text = base::AsBytes("text");
+      builder.Append({.key = text, .value = text, .timestamp_ms = 1});
+      builder.Append({.key = keyed ? std::optional(text) : std::nullopt, .timestamp_ms = 1});
+      const auto batch = builder.Finish();
+      ASSERT_TRUE(batch.ok());
+      EXPECT_EQ(Produce(std::string(base::AsText(*batch))).error,
+                keyed ? Error::kNone : Error::kInvalidRecord);
+    }
+  }
+}
+
+struct SlowPace : log::CompactionPace {
+  task::Task<void> Spend(int64_t) override {
+    ++steps;
+    task::Scheduler& scheduler = task::Scheduler::Current();
+    co_await scheduler.SleepUntil(scheduler.now() + 10 * base::kNanosPerMilli);
+  }
+  int steps = 0;
+};
+
+TEST_F(PartitionTest, ACloseDoesNotWaitForTheEndOfACompaction) {
+  Open({.log = {.segment_bytes_max = 70'000}});
+  for (int i = 0; i < 40; ++i) Produce(MakeBatch({.value_bytes = 30'000}));
+  world_.RunFor(base::kNanosPerSecond);  // full segments are saved
+  partition_->SetConfig({.compaction = {.on = true, .dirty_ratio_min = 0}});
+  SlowPace pace;
+  CompactionCounters counters;
+  const CompactionWork work = {.memory_bytes_max = 1 << 20, .pace = &pace, .counters = &counters};
+  std::optional<absl::Status> ended;
+  node_->Start("compact",
+               [](Partition* partition, const CompactionWork* what,
+                  std::optional<absl::Status>* end) -> task::Task<void> {
+                 *end = (co_await partition->Compact(*what)).status();
+               }(partition_.get(), &work, &ended));
+  ASSERT_TRUE(world_.RunUntil([&] { return pace.steps == 2; }));
+  ASSERT_TRUE(node_->Run(partition_->Close(/*remove=*/false)).ok());
+  ASSERT_TRUE(ended.has_value());
+  EXPECT_TRUE(absl::IsAborted(*ended)) << *ended;
+  EXPECT_EQ(pace.steps, 2);
 }
 
 // Compressed records are not looked into, so the header's counts are all there is.
