@@ -3,6 +3,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "engine/records/record_batch_builder.h"
 #include "gtest/gtest.h"
 #include "server/group/coordinator.h"
 #include "server/group/partition_of.h"
@@ -364,7 +365,11 @@ TEST_F(GroupsSessionTest, RecordsThatMakeNoSenseCostTheirPartitionAlone) {
   ASSERT_NE(group::PartitionOf("alone", 50), partition);
   const partition::PartitionId id = server_->IdOf("__consumer_offsets", partition);
   const uint32_t core = server_->CoreOf(id);
-  std::string batch = log::MakeBatch({});
+  records::RecordBatchBuilder builder({});
+  builder.Append({.key = base::AsBytes("?"), .value = base::AsBytes("?"), .timestamp_ms = 1});
+  const auto built = builder.Finish();
+  ASSERT_TRUE(built.ok());
+  std::string batch(base::AsText(*built));
   const auto append = [&]() -> task::Task<base::Error> {
     partition::Partition* found = server_->broker(core).partitions().Find(id);
     co_return (co_await found->Produce(log::Bytes(batch), partition::AckPolicy::kAll)).error;
