@@ -219,8 +219,8 @@ void CheckSmallFiles(BlockingBackend& io, const PartitionFacts& facts, Partition
     if (!absl::EndsWith(entry.name, ".swap")) continue;
     report->Worsen(Verdict::kRefused);
     report->reason =
-        absl::StrCat(facts.directory, "/", entry.name, ": Kafka was stopped while it compacted");
-    report->advice = "start and stop Kafka on a copy of the directory once more";
+        absl::StrCat(facts.directory, "/", entry.name, ": a compaction of it was cut short");
+    report->advice = "start and stop the broker, which finishes it, and verify again";
   }
 }
 
