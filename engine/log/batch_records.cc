@@ -79,11 +79,6 @@ bool ParseRecord(base::ByteView body, RecordView& record) {
   return from.ok() && from.left().empty();
 }
 
-// Wraps around where a hostile delta would overflow.
-int64_t AddWrapping(int64_t a, int64_t b) {
-  return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
-}
-
 }  // namespace
 
 bool RecordCursor::Fail() {

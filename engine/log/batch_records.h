@@ -70,6 +70,11 @@ class HeaderCursor {
   HeaderView header_;
 };
 
+// Of timestamps, offsets and deltas: wraps around where a hostile one would overflow.
+constexpr int64_t AddWrapping(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+}
+
 // The timestamp of a record of `batch`: the batch's own in LogAppendTime.
 int64_t RecordTimestampMs(const BatchHeader& batch, const RecordView& record);
 base::Offset RecordOffset(const BatchHeader& batch, const RecordView& record);

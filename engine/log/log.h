@@ -213,6 +213,9 @@ class Log : private JournaledLog {
   task::Task<absl::Status> Trim(base::Offset start);
   // Removes segments that lie wholly below log_start; never the last one. Returns how many.
   task::Task<absl::StatusOr<size_t>> RemoveSegmentsBelowStart();
+  // What retention judges by, oldest first; max_timestamp_ms may have to be read.
+  task::Task<absl::StatusOr<std::vector<SegmentInfo>>> Segments();
+
   // --- Compaction.
   // Segments that end at or below it may be rewritten: full, durable, and nothing that a start may
   // have to redo lies in them.
@@ -226,9 +229,6 @@ class Log : private JournaledLog {
 
   // Ends the one that runs, soon, and refuses further ones: the log is about to be closed.
   void StopCompacting() { compaction_stopped_ = true; }
-
-  // What retention judges by, oldest first; max_timestamp_ms may have to be read.
-  task::Task<absl::StatusOr<std::vector<SegmentInfo>>> Segments();
 
   // --- Durability and end.
   // Makes it durable that `leader_epoch` begins here; before the first append of that epoch.

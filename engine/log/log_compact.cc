@@ -114,8 +114,8 @@ task::Task<absl::StatusOr<base::Offset>> Log::LearnDirty(
   int64_t unpaced = 0;
   for (const CompactionSource& source : sources) {
     if (source.end <= range.dirty_from) continue;
-    RT_CO_ASSIGN_OR_RETURN(FilePin pin, co_await env_.files().Pin(source.file));
-    SegmentStream stream(env_, std::move(pin), source.bytes);
+    RT_CO_ASSIGN_OR_RETURN(const FilePin pin, co_await env_.files().Pin(source.file));
+    SegmentStream stream(env_, pin, source.bytes);
     while (true) {
       RT_CO_ASSIGN_OR_RETURN(const bool more, co_await stream.Next());
       if (!MayCompact()) co_return CompactionEnded();
@@ -128,6 +128,7 @@ task::Task<absl::StatusOr<base::Offset>> Log::LearnDirty(
       unpaced += bytes;
       if (unpaced >= kPaceBytes) co_await pace.Spend(std::exchange(unpaced, 0));
     }
+    if (stream.error() != BatchError::kNone) co_return stream.Damage();
   }
   co_return sources.empty() ? range.dirty_from : sources.back().end;
 }
@@ -155,8 +156,8 @@ task::Task<absl::Status> Log::BeginGroup(Rewritten* group, base::Offset base) {
 task::Task<absl::Status> Log::Rewrite(Rewritten* group, const CompactionSource& source,
                                       base::Offset clean_end, BatchFilter& filter,
                                       CompactionPace& pace) {
-  RT_CO_ASSIGN_OR_RETURN(FilePin pin, co_await env_.files().Pin(source.file));
-  SegmentStream stream(env_, std::move(pin), source.bytes);
+  RT_CO_ASSIGN_OR_RETURN(const FilePin pin, co_await env_.files().Pin(source.file));
+  SegmentStream stream(env_, pin, source.bytes);
   int64_t unpaced = 0;
   while (true) {
     RT_CO_ASSIGN_OR_RETURN(const bool more, co_await stream.Next());
@@ -194,6 +195,7 @@ task::Task<absl::Status> Log::Rewrite(Rewritten* group, const CompactionSource& 
     }
     if (unpaced >= kPaceBytes) co_await pace.Spend(std::exchange(unpaced, 0));
   }
+  if (stream.error() != BatchError::kNone) co_return stream.Damage();
   group->bytes_before += source.bytes;
   ++group->sources;
   co_return absl::OkStatus();
@@ -244,13 +246,12 @@ task::Task<absl::Status> Log::PutInPlace(Rewritten* group, CompactionResult* res
 task::Task<absl::Status> Log::SwapIn(Rewritten* group) {
   if (!MayCompact()) co_return CompactionEnded();
   const base::Offset base = group->segment->base();
-  const auto first = std::find_if(segments_.begin(), segments_.end(),
-                                  [&](const auto& segment) { return segment->base() == base; });
-  if (first == segments_.end()) {  // below the log's start now
+  const size_t at = SegmentIndexFor(base);  // stays: only at the end may segments come meanwhile
+  if (segments_[at]->base() != base) {      // below the log's start now
     co_await GiveUp(group);
     co_return absl::OkStatus();
   }
-  RT_CHECK(static_cast<size_t>(segments_.end() - first) > group->sources);
+  RT_CHECK(segments_.size() - at > group->sources);
   const std::string path = directory_ + "/" + SegmentFileName(base, kLogSuffix);
   const std::string swap = directory_ + "/" + SegmentFileName(base, kSwapSuffix);
   RT_CO_RETURN_IF_ERROR(co_await io::Rename(env_.io(), group->segment->file()->path(), swap));
@@ -262,10 +263,6 @@ task::Task<absl::Status> Log::SwapIn(Rewritten* group) {
   absl::Status status = co_await SyncNames();
   if (!status.ok()) co_return status;  // poisoned: the next start finds the old ones or the new
   co_await Exclude();
-  const size_t at = static_cast<size_t>(
-      std::find_if(segments_.begin(), segments_.end(),
-                   [&](const auto& segment) { return segment->base() == base; }) -
-      segments_.begin());
   Segment& segment = *fresh;
   std::vector<std::unique_ptr<Segment>> old;
   old.push_back(std::exchange(segments_[at], std::move(fresh)));
@@ -302,7 +299,6 @@ task::Task<absl::Status> Log::RemoveReplaced(std::vector<std::unique_ptr<Segment
     }
   }
   directory_dirty_ = true;
-  env_.counters().segments_compacted += old.size();
   co_return absl::OkStatus();
 }
 

@@ -31,7 +31,6 @@ struct LogCounters {
   uint64_t bypasses = 0;         // writes that were synced in place, not journaled
   uint64_t truncations = 0;
   uint64_t segments_removed = 0;
-  uint64_t segments_compacted = 0;  // that were rewritten, alone or together
 };
 
 // Durations by powers of two: bucket i counts those below 2^i microseconds.

@@ -104,7 +104,11 @@ task::Task<absl::Status> Log::Recovery::FinishSwaps() {
   io::Backend& io = log_.env_.io();
   for (const base::Offset base : swaps_) {
     const std::string swap = log_.directory_ + "/" + SegmentFileName(base, kSwapSuffix);
-    RT_CO_ASSIGN_OR_RETURN(const base::Offset end, co_await EndOfFile(swap, base));
+    RT_CO_ASSIGN_OR_RETURN(FilePin pin,
+                           co_await log_.env_.files().Pin(log_.env_.files().Add(swap)));
+    RT_CO_ASSIGN_OR_RETURN(const io::FileInfo file, io.Stat(pin.fd()));
+    RT_CO_ASSIGN_OR_RETURN(const base::Offset end, co_await EndFrom(pin, 0, file.size_bytes, base));
+    pin.Release();
     std::vector<std::string> replaced;
     for (const std::string& name : names_) {
       base::Offset each;
@@ -132,14 +136,11 @@ task::Task<absl::Status> Log::Recovery::FinishSwaps() {
   co_return absl::OkStatus();
 }
 
-task::Task<absl::StatusOr<base::Offset>> Log::Recovery::EndOfFile(std::string path,
-                                                                  base::Offset base) {
-  RT_CO_ASSIGN_OR_RETURN(const FilePin pin,
-                         co_await log_.env_.files().Pin(log_.env_.files().Add(path)));
-  RT_CO_ASSIGN_OR_RETURN(const io::FileInfo file, log_.env_.io().Stat(pin.fd()));
-  HeaderReader reader(log_.env_, pin, file.size_bytes);
-  base::Offset end = base;
-  for (int64_t position = 0; position < file.size_bytes;) {
+task::Task<absl::StatusOr<base::Offset>> Log::Recovery::EndFrom(const FilePin& pin,
+                                                                int64_t position, int64_t bytes,
+                                                                base::Offset end) {
+  HeaderReader reader(log_.env_, pin, bytes);
+  while (position < bytes) {
     if (!reader.Try(position)) RT_CO_RETURN_IF_ERROR(co_await reader.Load(position));
     end = reader.header().next_offset();
     position += static_cast<int64_t>(reader.header().size_bytes());
@@ -357,19 +358,12 @@ absl::Status Log::Recovery::CheckFollows(base::Offset end, base::Offset base) co
 task::Task<absl::StatusOr<base::Offset>> Log::Recovery::EndOf(Segment& segment) {
   const int64_t bytes = segment.written_bytes;
   RT_CO_ASSIGN_OR_RETURN(const auto entry, co_await segment.index().LookupPosition(INT32_MAX));
-  int64_t position = entry.has_value() ? entry->position : 0;
+  const int64_t position = entry.has_value() ? entry->position : 0;
   if (position < 0 || (entry.has_value() && position >= bytes)) {
     co_return absl::DataLossError("index points past the end: " + segment.file()->path());
   }
   RT_CO_ASSIGN_OR_RETURN(const FilePin pin, co_await log_.env_.files().Pin(segment.file()));
-  HeaderReader reader(log_.env_, pin, bytes);
-  base::Offset end = segment.base();
-  while (position < bytes) {
-    if (!reader.Try(position)) RT_CO_RETURN_IF_ERROR(co_await reader.Load(position));
-    end = reader.header().next_offset();
-    position += static_cast<int64_t>(reader.header().size_bytes());
-  }
-  co_return end;
+  co_return co_await EndFrom(pin, position, bytes, segment.base());
 }
 
 task::Task<absl::Status> Log::Recovery::Scan(Segment& segment, base::Offset* end, bool* cut) {

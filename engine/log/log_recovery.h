@@ -24,8 +24,9 @@ class Log::Recovery {
  private:
   absl::Status ListFiles();
   task::Task<absl::Status> FinishSwaps();
-  // By its batches' headers.
-  task::Task<absl::StatusOr<base::Offset>> EndOfFile(std::string path, base::Offset base);
+  // Behind the batches from `position` to `bytes`, by their headers; `end` where there is none.
+  task::Task<absl::StatusOr<base::Offset>> EndFrom(const FilePin& pin, int64_t position,
+                                                   int64_t bytes, base::Offset end);
   task::Task<absl::Status> RemoveDebris();
   task::Task<absl::Status> LoadSegments();
   // Takes sizes and indexes as they are. False: they do not fit each other.

@@ -27,6 +27,13 @@ struct SegmentInfo {
   int64_t max_timestamp_ms = -1;    // -1: no record has one
   int64_t modified_ms = 0;          // of the file, for segments without timestamps
   bool active = false;
+
+  // When its newest record is from; where none tells, or one tells a time to come, when the file
+  // was last changed.
+  int64_t newest_ms(int64_t now_ms) const {
+    const bool stamped = max_timestamp_ms >= 0 && max_timestamp_ms <= now_ms;
+    return stamped ? max_timestamp_ms : modified_ms;
+  }
 };
 
 class Segment {

@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/result.h"
-#include "engine/log/scan_buffer.h"
+#include "engine/log/segment_stream.h"
 
 namespace ringtail::log {
 namespace {
@@ -33,40 +33,22 @@ task::Task<absl::StatusOr<ScanResult>> ScanSegment(
   result.next_offset = segment_base;
   RT_CO_ASSIGN_OR_RETURN(const io::FileInfo info, env.io().Stat(pin.fd()));
   result.file_bytes = info.size_bytes;
-  BatchRules rules = BatchRules::Verbatim();
-  rules.check_crc = true;
-  ScanBuffer buffer(env, pin, info.size_bytes);
-  while (result.valid_bytes < info.size_bytes) {
-    const int64_t position = result.valid_bytes;
-    const int64_t left = info.size_bytes - position;
-    int64_t wanted = static_cast<int64_t>(kBatchHeaderBytes);
-    if (!buffer.Has(position, wanted))
-      RT_CO_RETURN_IF_ERROR(co_await buffer.Fill(position, wanted));
-    const auto header = ParseBatchHeader(buffer.At(position));
-    BatchError error = header.error;
-    if (error == BatchError::kNone) {
-      wanted = static_cast<int64_t>(header.batch.size_bytes());
-      if (wanted > left) error = BatchError::kTooShort;
-    }
-    if (error == BatchError::kNone) {
-      if (!buffer.Has(position, wanted)) {
-        RT_CO_RETURN_IF_ERROR(co_await buffer.Fill(position, wanted));
-      }
-      const auto parsed = ParseBatch(buffer.At(position));
-      error = parsed.ok() ? ValidateBatch(parsed.batch, rules) : parsed.error;
-      if (error == BatchError::kNone) {
-        result.reason = WrongPlace(parsed.batch, segment_base, result.next_offset);
-        if (!result.reason.empty()) break;
-        visit(parsed.batch);
-        result.next_offset = parsed.batch.next_offset();
-        result.valid_bytes += wanted;
-        continue;
-      }
-    }
-    const base::ByteView rest = buffer.At(position);
+  SegmentStream stream(env, pin, info.size_bytes);
+  while (true) {
+    RT_CO_ASSIGN_OR_RETURN(const bool more, co_await stream.Next());
+    if (!more) break;
+    const BatchView& batch = stream.batch();
+    result.reason = WrongPlace(batch, segment_base, result.next_offset);
+    if (!result.reason.empty()) break;
+    visit(batch);
+    result.next_offset = batch.next_offset();
+    result.valid_bytes += static_cast<int64_t>(batch.size_bytes());
+  }
+  if (stream.error() != BatchError::kNone) {
+    const base::ByteView rest = stream.rest();
     const size_t looked_at = std::min<size_t>(rest.size(), kBatchHeaderBytes);
-    if (!AllZero(rest.first(looked_at))) result.reason = std::string(BatchErrorText(error));
-    break;
+    if (!AllZero(rest.first(looked_at)))
+      result.reason = std::string(BatchErrorText(stream.error()));
   }
   co_return result;
 }

@@ -7,21 +7,15 @@
 namespace ringtail::partition {
 namespace {
 
-bool IsTransactionMarker(const log::BatchHeader& batch) { return batch.control(); }
-
-// As retention sees it: by its newest record, or by its file where that tells nothing.
-int64_t NewestMs(const log::SegmentInfo& segment, int64_t now_ms) {
-  const bool stamped = segment.max_timestamp_ms >= 0 && segment.max_timestamp_ms <= now_ms;
-  return stamped ? segment.max_timestamp_ms : segment.modified_ms;
-}
-
 int64_t OldestMs(const log::SegmentInfo& segment, int64_t now_ms) {
   const bool stamped = segment.first_timestamp_ms >= 0 && segment.first_timestamp_ms <= now_ms;
-  return stamped ? segment.first_timestamp_ms : NewestMs(segment, now_ms);
+  return stamped ? segment.first_timestamp_ms : segment.newest_ms(now_ms);
 }
 
-// now - ms > age, without overflow.
-bool IsOlder(int64_t ms, int64_t age_ms, int64_t now_ms) { return now_ms - ms > age_ms; }
+// Of lag_max_ms, whose default no age exceeds.
+bool IsOverdue(const log::SegmentInfo& segment, const CompactionConfig& config, int64_t now_ms) {
+  return now_ms - OldestMs(segment, now_ms) > config.lag_max_ms;
+}
 
 }  // namespace
 
@@ -37,22 +31,19 @@ CompactionPlan PlanCompaction(const std::vector<log::SegmentInfo>& segments,
   bool overdue = false;
   for (const log::SegmentInfo& segment : segments) {
     if (segment.active) {
-      plan.roll_active = segment.bytes > 0 && config.lag_max_ms < INT64_MAX &&
-                         IsOlder(OldestMs(segment, now_ms), config.lag_max_ms, now_ms);
+      plan.roll_active = segment.bytes > 0 && IsOverdue(segment, config, now_ms);
       break;
     }
     if (segment.end > compactable_end) continue;  // the active one may be overdue all the same
-    const bool young =
-        config.lag_min_ms > 0 && !IsOlder(NewestMs(segment, now_ms), config.lag_min_ms, now_ms);
-    if (young) break;
+    const bool young = now_ms - segment.newest_ms(now_ms) <= config.lag_min_ms;
+    if (config.lag_min_ms > 0 && young) break;
     plan.range.end = segment.end;
     if (segment.end <= clean_end) {
       clean_bytes += segment.bytes;
       continue;
     }
     dirty_bytes += segment.bytes;
-    overdue |= config.lag_max_ms < INT64_MAX &&
-               IsOlder(OldestMs(segment, now_ms), config.lag_max_ms, now_ms);
+    overdue |= IsOverdue(segment, config, now_ms);
   }
   if (dirty_bytes == 0) return plan;
   plan.dirty_ratio =
@@ -71,7 +62,7 @@ std::optional<base::ByteView> LatestByKey::Open(const log::BatchView& batch) {
 }
 
 bool LatestByKey::Learn(const log::BatchView& batch) {
-  if (IsTransactionMarker(batch)) return true;
+  if (batch.control()) return true;  // a transaction's marker
   const std::optional<base::ByteView> plain = Open(batch);
   if (!plain.has_value()) return true;  // Filter() counts it
   for (log::RecordCursor cursor(*plain, batch.record_count()); cursor.Next();) {
@@ -94,7 +85,7 @@ bool LatestByKey::IsKept(const log::BatchView& batch, const log::RecordView& rec
 
 absl::StatusOr<LatestByKey::Verdict> LatestByKey::Filter(const log::BatchView& batch,
                                                          std::vector<uint8_t>* out) {
-  if (IsTransactionMarker(batch)) return Verdict::kKeep;
+  if (batch.control()) return Verdict::kKeep;
   const std::optional<base::ByteView> plain = Open(batch);
   if (!plain.has_value()) {
     ++counters_.batches_unreadable;

@@ -23,8 +23,6 @@ struct CompactionConfig {
   int64_t lag_max_ms = INT64_MAX;                    // max.compaction.lag.ms
   double dirty_ratio_min = 0.5;                      // min.cleanable.dirty.ratio
   int64_t delete_retention_ms = 24 * 3600 * 1000LL;  // delete.retention.ms
-
-  bool operator==(const CompactionConfig&) const = default;
 };
 
 struct CompactionPlan {

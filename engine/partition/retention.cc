@@ -4,10 +4,7 @@ namespace ringtail::partition {
 namespace {
 
 bool Expired(const log::SegmentInfo& segment, int64_t retention_ms, int64_t now_ms) {
-  if (retention_ms < 0) return false;
-  const bool stamped = segment.max_timestamp_ms >= 0 && segment.max_timestamp_ms <= now_ms;
-  const int64_t newest_ms = stamped ? segment.max_timestamp_ms : segment.modified_ms;
-  return now_ms - newest_ms > retention_ms;
+  return retention_ms >= 0 && now_ms - segment.newest_ms(now_ms) > retention_ms;
 }
 
 }  // namespace

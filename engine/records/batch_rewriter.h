@@ -32,21 +32,18 @@ class BatchRewriter {
   absl::StatusOr<base::ByteView> Open(const log::BatchView& batch);
   // A record of the open batch, in order.
   void Keep(const log::RecordView& record);
-  int32_t kept() const { return kept_; }
+  int32_t kept() const { return static_cast<int32_t>(records_.size()); }
 
   // Appends the batch with what was kept, at least one record. With a horizon (KIP-534) the base
   // timestamp becomes that, and the records' timestamps, which count from it, are written anew.
   absl::Status Finish(std::optional<int64_t> delete_horizon_ms, std::vector<uint8_t>* out);
 
  private:
-  void AppendFromHorizon(const log::RecordView& record, int64_t shift_ms);
-
   Decompressor decompressor_;
   Compressor compressor_;
   log::BatchView batch_;
-  std::vector<log::RecordView> records_;
-  std::vector<uint8_t> plain_;
-  int32_t kept_ = 0;
+  std::vector<log::RecordView> records_;  // to be kept
+  std::vector<uint8_t> plain_;            // of a compressed batch
 };
 
 }  // namespace ringtail::records

@@ -1,5 +1,5 @@
 // Makes one RecordBatch after the other (engine/log/batch.h) from records. For clients, tools,
-// tests and compaction; the broker itself appends what producers built.
+// tests, and what the broker itself records; else it appends what producers built.
 //
 //   RecordBatchBuilder builder({.compression = {.codec = log::Codec::kZstd}});
 //   if (builder.Append({.value = bytes, .timestamp_ms = now}) == AppendResult::kFull) send first

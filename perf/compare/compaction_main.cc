@@ -1,12 +1,10 @@
 // compare_compaction: what compaction costs beside a raw read-filter-write loop, and the latency of
 // appends to a compacted topic while it runs.
-#include <unistd.h>
-
 #include "absl/flags/flag.h"
 #include "perf/compare/engine_compaction.h"
-#include "perf/lib/broker.h"
 #include "perf/lib/native.h"
 #include "perf/lib/os.h"
+#include "perf/lib/paced_appends.h"
 #include "perf/lib/program.h"
 #include "perf/lib/report.h"
 
@@ -21,7 +19,6 @@ namespace ringtail::compare {
 namespace {
 
 constexpr int64_t kRecordBytes = 4096;
-constexpr unsigned kZeroingSeconds = 2;  // the journal's first files get their zeros
 const std::map<std::string, std::string> kKept = {{"segment.bytes", "2097152"}};
 const std::map<std::string, std::string> kCompacted = {{"segment.bytes", "2097152"},
                                                        {"cleanup.policy", "compact"},
@@ -29,19 +26,14 @@ const std::map<std::string, std::string> kCompacted = {{"segment.bytes", "209715
 
 // Both sync their journal five times a second, so that compaction always has something to do.
 perf::Figures RunBroker(const std::map<std::string, std::string>& topic) {
-  const perf::Broker broker(absl::GetFlag(FLAGS_ringtaild),
-                            {"--durability=journal", "--cores=1", "--journal_sync_age_ms=200",
-                             "--compaction_check_ms=100"});
-  const perf::PartitionAddress partition =
-      perf::CreateTopicOnCore0(broker.native_port(), "compacted", topic);
-  sleep(kZeroingSeconds);
-  const perf::NativeConnection connection(partition.port);
-  perf::ProduceWire wire(partition, perf::MakeSingleRecord(kRecordBytes, "key"));
-  perf::LoadOptions load;
-  load.rate_per_s = absl::GetFlag(FLAGS_rate);
-  load.requests = static_cast<int64_t>(load.rate_per_s * absl::GetFlag(FLAGS_seconds));
-  load.warmup_requests = static_cast<int64_t>(load.rate_per_s);
-  return perf::RunLoad(connection.fd(), wire, broker.pid(), load);
+  return perf::RunPacedAppends({
+      .ringtaild = absl::GetFlag(FLAGS_ringtaild),
+      .flags = {"--journal_sync_age_ms=200", "--compaction_check_ms=100"},
+      .topic = topic,
+      .record = perf::MakeSingleRecord(kRecordBytes, "key"),
+      .rate_per_s = absl::GetFlag(FLAGS_rate),
+      .seconds = absl::GetFlag(FLAGS_seconds),
+  });
 }
 
 void CompareCost(perf::Report& report) {

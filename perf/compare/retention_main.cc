@@ -1,11 +1,10 @@
 // compare_retention: latency of durable appends while retention drops segments and reclaim syncs
 // and frees the journal, beside the same load without either.
 
-#include <unistd.h>
-
 #include "absl/flags/flag.h"
-#include "perf/lib/broker.h"
 #include "perf/lib/native.h"
+#include "perf/lib/os.h"
+#include "perf/lib/paced_appends.h"
 #include "perf/lib/program.h"
 #include "perf/lib/report.h"
 
@@ -21,7 +20,6 @@ namespace ringtail::compare {
 namespace {
 
 constexpr int64_t kRecordBytes = 4096;
-constexpr unsigned kZeroingSeconds = 2;  // the journal's first files get their zeros
 
 // Both roll a segment every 4 MiB: twice a second.
 const std::map<std::string, std::string> kTopic = {{"segment.bytes", "4194304"}};
@@ -33,22 +31,17 @@ const std::vector<std::string> kQuiet = {
 const std::vector<std::string> kBusy = {"--journal_sync_age_ms=200", "--journal_file_bytes=4MiB",
                                         "--journal_bytes_max=16MiB", "--retention_check_ms=100"};
 
-perf::Figures RunBroker(const std::vector<std::string>& more,
+perf::Figures RunBroker(std::vector<std::string> flags,
                         const std::map<std::string, std::string>& topic) {
-  std::vector<std::string> flags = {"--durability=journal", "--cores=1"};
-  flags.insert(flags.end(), more.begin(), more.end());
   for (const std::string& flag : absl::GetFlag(FLAGS_broker_flags)) flags.push_back(flag);
-  const perf::Broker broker(absl::GetFlag(FLAGS_ringtaild), flags);
-  const perf::PartitionAddress partition =
-      perf::CreateTopicOnCore0(broker.native_port(), "retained", topic);
-  sleep(kZeroingSeconds);
-  const perf::NativeConnection connection(partition.port);
-  perf::ProduceWire wire(partition, perf::MakeSingleRecord(kRecordBytes));
-  perf::LoadOptions load;
-  load.rate_per_s = absl::GetFlag(FLAGS_rate);
-  load.requests = static_cast<int64_t>(load.rate_per_s * absl::GetFlag(FLAGS_seconds));
-  load.warmup_requests = static_cast<int64_t>(load.rate_per_s);
-  return perf::RunLoad(connection.fd(), wire, broker.pid(), load);
+  return perf::RunPacedAppends({
+      .ringtaild = absl::GetFlag(FLAGS_ringtaild),
+      .flags = std::move(flags),
+      .topic = topic,
+      .record = perf::MakeSingleRecord(kRecordBytes),
+      .rate_per_s = absl::GetFlag(FLAGS_rate),
+      .seconds = absl::GetFlag(FLAGS_seconds),
+  });
 }
 
 int Main() {

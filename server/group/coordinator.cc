@@ -1,5 +1,6 @@
 #include "server/group/coordinator.h"
 
+#include <type_traits>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -183,88 +184,88 @@ task::Task<SyncReply> Coordinator::Sync(const server::RequestContext& context,
 
 // --- Requests that are answered at once, or when their records are durable.
 
-task::Task<Error> Coordinator::Heartbeat(const HeartbeatRequest& request) {
-  if (request.group_id.empty()) co_return Error::kInvalidGroupId;
-  base::CoreId core;
-  const Error error = Locate(request.group_id, &core);
-  if (error != Error::kNone) co_return error;
-  Coordinator* owner = &PeerOn(core);
-  co_return co_await core::CallOn(core, [owner, &request]() -> task::Task<Error> {
-    Error refused;
-    GroupShard* shard = owner->ShardOf(request.group_id, &refused);
-    co_return shard == nullptr ? refused : shard->Heartbeat(request);
-  });
-}
-
-task::Task<LeaveReply> Coordinator::Leave(const LeaveRequest& request) {
-  if (request.group_id.empty()) co_return LeaveReply{.error = Error::kInvalidGroupId};
-  base::CoreId core;
-  const Error error = Locate(request.group_id, &core);
-  if (error != Error::kNone) co_return LeaveReply{.error = error};
-  Coordinator* owner = &PeerOn(core);
-  co_return co_await core::CallOn(core, [owner, &request]() -> task::Task<LeaveReply> {
-    Error refused;
-    GroupShard* shard = owner->ShardOf(request.group_id, &refused);
-    if (shard == nullptr) co_return LeaveReply{.error = refused};
-    co_return shard->Leave(request);
-  });
-}
-
 namespace {
 
-template <class Item>
-void RefuseAll(std::span<Item> items, Error error) {
-  for (Item& each : items) {
+// The answer of a request that no shard was asked.
+template <class Reply>
+Reply Refusal(Error error) {
+  if constexpr (std::is_same_v<Reply, Error>) {
+    return error;
+  } else {
+    return Reply{.error = error};
+  }
+}
+
+void RefuseAll(std::span<OffsetToCommit> offsets, Error error) {
+  for (OffsetToCommit& each : offsets) {
     if (each.error == Error::kNone) each.error = error;
   }
 }
 
 }  // namespace
 
-task::Task<void> Coordinator::CommitHere(const CommitRequest& request,
-                                         std::span<OffsetToCommit> offsets) {
-  Error error;
-  GroupShard* shard = ShardOf(request.group_id, &error);
-  if (shard == nullptr) co_return RefuseAll(offsets, error);
-  co_await shard->Commit(request, offsets);
+template <class Reply, class Ask>
+task::Task<Reply> Coordinator::OnShard(absl::string_view group_id, Ask ask) {
+  base::CoreId core;
+  const Error error = Locate(group_id, &core);
+  if (error != Error::kNone) co_return Refusal<Reply>(error);
+  Coordinator* owner = &PeerOn(core);
+  co_return co_await core::CallOn(core, [owner, group_id, &ask]() -> task::Task<Reply> {
+    Error refused;
+    GroupShard* shard = owner->ShardOf(group_id, &refused);
+    if (shard == nullptr) co_return Refusal<Reply>(refused);
+    if constexpr (std::is_same_v<std::invoke_result_t<Ask&, GroupShard*>, Reply>) {
+      co_return ask(shard);
+    } else {
+      co_return co_await ask(shard);
+    }
+  });
+}
+
+task::Task<Error> Coordinator::Heartbeat(const HeartbeatRequest& request) {
+  if (request.group_id.empty()) co_return Error::kInvalidGroupId;
+  co_return co_await OnShard<Error>(
+      request.group_id, [&request](GroupShard* shard) { return shard->Heartbeat(request); });
+}
+
+task::Task<LeaveReply> Coordinator::Leave(const LeaveRequest& request) {
+  if (request.group_id.empty()) co_return LeaveReply{.error = Error::kInvalidGroupId};
+  co_return co_await OnShard<LeaveReply>(
+      request.group_id, [&request](GroupShard* shard) { return shard->Leave(request); });
 }
 
 task::Task<void> Coordinator::Commit(const CommitRequest& request,
                                      std::span<OffsetToCommit> offsets) {
-  base::CoreId core;
-  const Error error = Locate(request.group_id, &core);
-  if (error != Error::kNone) co_return RefuseAll(offsets, error);
-  Coordinator* owner = &PeerOn(core);
-  co_await core::CallOn(core,
-                        [owner, &request, offsets] { return owner->CommitHere(request, offsets); });
+  const Error error = co_await OnShard<Error>(
+      request.group_id, [&request, offsets](GroupShard* shard) -> task::Task<Error> {
+        co_await shard->Commit(request, offsets);
+        co_return Error::kNone;  // each offset has its own
+      });
+  if (error != Error::kNone) RefuseAll(offsets, error);
 }
 
 task::Task<FetchOffsetsReply> Coordinator::FetchOffsets(
     absl::string_view group_id, std::optional<std::span<const OffsetQuery>> queries) {
-  base::CoreId core;
-  const Error error = Locate(group_id, &core);
-  if (error != Error::kNone) co_return FetchOffsetsReply{.error = error};
-  Coordinator* owner = &PeerOn(core);
-  co_return co_await core::CallOn(core,
-                                  [owner, group_id, &queries]() -> task::Task<FetchOffsetsReply> {
-                                    Error refused;
-                                    GroupShard* shard = owner->ShardOf(group_id, &refused);
-                                    if (shard == nullptr)
-                                      co_return FetchOffsetsReply{.error = refused};
-                                    co_return shard->FetchOffsets(group_id, queries);
-                                  });
+  co_return co_await OnShard<FetchOffsetsReply>(group_id, [group_id, queries](GroupShard* shard) {
+    return shard->FetchOffsets(group_id, queries);
+  });
 }
 
 task::Task<DescribedGroup> Coordinator::Describe(absl::string_view group_id) {
-  base::CoreId core;
-  const Error error = Locate(group_id, &core);
-  if (error != Error::kNone) co_return DescribedGroup{.error = error};
-  Coordinator* owner = &PeerOn(core);
-  co_return co_await core::CallOn(core, [owner, group_id]() -> task::Task<DescribedGroup> {
-    Error refused;
-    GroupShard* shard = owner->ShardOf(group_id, &refused);
-    if (shard == nullptr) co_return DescribedGroup{.error = refused};
-    co_return shard->Describe(group_id);
+  co_return co_await OnShard<DescribedGroup>(
+      group_id, [group_id](GroupShard* shard) { return shard->Describe(group_id); });
+}
+
+task::Task<Error> Coordinator::DeleteGroup(absl::string_view group_id) {
+  co_return co_await OnShard<Error>(group_id, [group_id](GroupShard* shard) {
+    return shard->DeleteGroup(std::string(group_id));
+  });
+}
+
+task::Task<Error> Coordinator::DeleteOffsets(absl::string_view group_id,
+                                             std::span<OffsetToDelete> offsets) {
+  co_return co_await OnShard<Error>(group_id, [group_id, offsets](GroupShard* shard) {
+    return shard->DeleteOffsets(std::string(group_id), offsets);
   });
 }
 
@@ -291,39 +292,6 @@ task::Task<Error> Coordinator::List(bool all_cores, std::vector<ListedGroup>* gr
     if (error != Error::kNone) co_return error;
   }
   co_return Error::kNone;
-}
-
-task::Task<Error> Coordinator::DeleteHere(absl::string_view group_id) {
-  Error error;
-  GroupShard* shard = ShardOf(group_id, &error);
-  if (shard == nullptr) co_return error;
-  co_return co_await shard->DeleteGroup(std::string(group_id));
-}
-
-task::Task<Error> Coordinator::DeleteGroup(absl::string_view group_id) {
-  base::CoreId core;
-  const Error error = Locate(group_id, &core);
-  if (error != Error::kNone) co_return error;
-  Coordinator* owner = &PeerOn(core);
-  co_return co_await core::CallOn(core, [owner, group_id] { return owner->DeleteHere(group_id); });
-}
-
-task::Task<Error> Coordinator::DeleteOffsetsHere(absl::string_view group_id,
-                                                 std::span<OffsetToDelete> offsets) {
-  Error error;
-  GroupShard* shard = ShardOf(group_id, &error);
-  if (shard == nullptr) co_return error;
-  co_return co_await shard->DeleteOffsets(std::string(group_id), offsets);
-}
-
-task::Task<Error> Coordinator::DeleteOffsets(absl::string_view group_id,
-                                             std::span<OffsetToDelete> offsets) {
-  base::CoreId core;
-  const Error error = Locate(group_id, &core);
-  if (error != Error::kNone) co_return error;
-  Coordinator* owner = &PeerOn(core);
-  co_return co_await core::CallOn(
-      core, [owner, group_id, offsets] { return owner->DeleteOffsetsHere(group_id, offsets); });
 }
 
 // --- Of this core.

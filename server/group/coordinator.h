@@ -97,11 +97,11 @@ class Coordinator {
   template <class Reply, class Request>
   task::Task<Reply> AskAnywhere(const server::RequestContext& context, const Request& request,
                                 Start<Reply, Request> start);
+  // What `ask` answers, at once or as a task, for the group's shard on its core; or why that cannot
+  // be asked.
+  template <class Reply, class Ask>
+  task::Task<Reply> OnShard(absl::string_view group_id, Ask ask);
   task::Task<base::Error> ListHere(std::vector<ListedGroup>* groups) const;
-  task::Task<void> CommitHere(const CommitRequest& request, std::span<OffsetToCommit> offsets);
-  task::Task<base::Error> DeleteHere(absl::string_view group_id);
-  task::Task<base::Error> DeleteOffsetsHere(absl::string_view group_id,
-                                            std::span<OffsetToDelete> offsets);
 
   static void OnImage(void* self, const server::ImagePtr& before);
   void TakeImage(const server::ImagePtr& before);

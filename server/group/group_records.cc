@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
 #include "engine/base/endian.h"
+#include "engine/base/varint.h"
 
 namespace ringtail::group {
 namespace {
@@ -71,7 +72,7 @@ class TextReader {
   // Fields that this version of the code does not need.
   void SkipTagged() {
     if (!flexible_) return;
-    for (uint64_t count = Varint(); ok_ && count > 0; --count) {
+    for (uint32_t count = Varint(); ok_ && count > 0; --count) {
       Varint();
       Take(Varint());
     }
@@ -90,16 +91,12 @@ class TextReader {
     const base::ByteView taken = Take(static_cast<uint64_t>(bytes));
     return std::string(reinterpret_cast<const char*>(taken.data()), taken.size());
   }
-  int64_t CompactLength() { return static_cast<int64_t>(Varint()) - 1; }
-  uint64_t Varint() {
-    uint64_t value = 0;
-    for (int shift = 0; shift < 35; shift += 7) {
-      const auto byte = Number<uint8_t>();
-      value |= static_cast<uint64_t>(byte & 0x7f) << shift;
-      if ((byte & 0x80) == 0) return value;
-    }
-    ok_ = false;
-    return 0;
+  int64_t CompactLength() { return int64_t{Varint()} - 1; }
+  uint32_t Varint() {
+    const auto number = base::DecodeUvarint32(left_);
+    if (!number) ok_ = false;
+    Take(number.size);
+    return number.value;
   }
 
   base::ByteView left_;

@@ -18,6 +18,24 @@ constexpr int16_t kFetchOfSeveral = 8;         // groups
 constexpr int16_t kFetchWithGroupError = 2;    // before, each partition had it
 constexpr absl::string_view kNoMetadata = "";  // where nothing is committed
 
+// For each partition that a request names its error, from `offsets`, which lie in that order.
+template <class Requested, class Offset, class Topics>
+void FillErrors(const Requested& requested, const std::vector<Offset>& offsets, Arena& arena,
+                Topics* topics) {
+  topics->Reserve(arena, requested.size());
+  auto next = offsets.begin();
+  for (const auto& topic : requested) {
+    auto& topic_out = topics->Add(arena);
+    topic_out.name = topic.name;
+    topic_out.partitions.Reserve(arena, topic.partitions.size());
+    for (const auto& each : topic.partitions) {
+      auto& out = topic_out.partitions.Add(arena);
+      out.partition_index = each.partition_index;
+      out.error_code = Wire(ToErrorCode((next++)->error));
+    }
+  }
+}
+
 }  // namespace
 
 // kNone, or why nothing can be committed for this partition.
@@ -50,18 +68,7 @@ task::Task<void> Session::HandleOffsetCommit(Call* call) {
   for (const group::OffsetToCommit& each : offsets) any |= each.error == Error::kNone;
   if (any) co_await broker_.groups().Commit(commit, offsets);
   OffsetCommitResponse response;
-  response.topics.Reserve(call->arena, request.topics.size());
-  size_t next = 0;
-  for (const auto& topic : request.topics) {
-    auto& topic_out = response.topics.Add(call->arena);
-    topic_out.name = topic.name;
-    topic_out.partitions.Reserve(call->arena, topic.partitions.size());
-    for (const auto& each : topic.partitions) {
-      auto& out = topic_out.partitions.Add(call->arena);
-      out.partition_index = each.partition_index;
-      out.error_code = Wire(ToErrorCode(offsets[next++].error));
-    }
-  }
+  FillErrors(request.topics, offsets, call->arena, &response.topics);
   Respond(call, response);
 }
 
@@ -156,17 +163,7 @@ task::Task<void> Session::HandleOffsetDelete(Call* call) {
   const Error error = co_await broker_.groups().DeleteOffsets(request.group_id, offsets);
   OffsetDeleteResponse response;
   response.error_code = Wire(ToErrorCode(error));
-  size_t next = 0;
-  for (const auto& topic : request.topics) {
-    if (error != Error::kNone) break;
-    auto& topic_out = response.topics.Add(call->arena);
-    topic_out.name = topic.name;
-    for (const auto& each : topic.partitions) {
-      auto& out = topic_out.partitions.Add(call->arena);
-      out.partition_index = each.partition_index;
-      out.error_code = Wire(ToErrorCode(offsets[next++].error));
-    }
-  }
+  if (error == Error::kNone) FillErrors(request.topics, offsets, call->arena, &response.topics);
   Respond(call, response);
 }
 
