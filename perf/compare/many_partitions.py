@@ -8,7 +8,6 @@ kill -9 take, and what they cost in memory and descriptors.
 $RINGTAIL_PERF_DIR (default /var/tmp) and removes what it wrote. perf/README.md has the goals."""
 
 import argparse
-import json
 import os
 import shutil
 import struct
@@ -18,12 +17,13 @@ import time
 
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "../../tests/e2e"))
+sys.path[:0] = [HERE, os.path.join(HERE, "../../tests/e2e")]
 import harness  # noqa: E402
 import kafka_wire  # noqa: E402
+from figures import Figures  # noqa: E402
 
 MIB = 1 << 20
-# Issue: descriptors within the limit, memory, start to ready after a clean stop and after kill -9; and
+# Descriptors within the limit, memory, start to ready after a clean stop and after kill -9; and
 # creating 2,000 partitions.
 GOALS = {"rss_mib": 200, "clean_start_s": 1.0, "killed_start_s": 3.0, "create_2000_s": 2.0}
 
@@ -49,51 +49,14 @@ def produce_to_all(peer, topic, partitions, batch):
         at += 22
 
 
-class Figures:
-    def __init__(self, broker):
-        self.broker = broker
-        self.found = {}
-
-    def cpu_s(self):
-        """User and system time of the broker so far."""
-        try:
-            with open(f"/proc/{self.broker.process.pid}/stat", encoding="utf-8") as file:
-                fields = file.read().rpartition(")")[2].split()
-        except (AttributeError, FileNotFoundError):
-            return 0.0
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def timed(self, name, function, *args):
-        """Of the whole call, and the broker's CPU time where it lives on."""
-        pid = self.broker.process.pid if self.broker.process else None
-        cpu, started = self.cpu_s(), time.monotonic()
-        result = function(*args)
-        self.note(name + "_s", time.monotonic() - started)
-        if self.broker.process:
-            self.note(name + "_cpu_s",
-                      self.cpu_s() - (cpu if pid == self.broker.process.pid else 0.0))
-        return result
-
-    def note(self, name, value):
-        self.found[name] = round(value, 4)
-        goal = GOALS.get(name)
-        judged = "" if goal is None else f"   goal <= {goal}: {'met' if value <= goal else 'SHORT'}"
-        print(f"{name:24} {value:10.3f}{judged}", flush=True)
-
-    def process(self, when):
-        pid = self.broker.process.pid
-        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
-            fields = dict(line.split(":", 1) for line in file)
-        self.note(when + "_rss_mib", int(fields["VmRSS"].split()[0]) / 1024)
-        self.note(when + "_descriptors", len(os.listdir(f"/proc/{pid}/fd")))
-
-    def missed(self):
-        return [name for name, goal in GOALS.items() if self.found.get(name, 0) > goal]
+def note_process(figures, when):
+    figures.note(when + "_rss_mib", figures.status_mib("VmRSS"))
+    figures.note(when + "_descriptors", figures.descriptors())
 
 
 def run(options, root):
     broker = harness.Broker(root, options.cores, options.flags, files_max=options.files)
-    figures = Figures(broker)
+    figures = Figures(broker, GOALS)
     each = options.partitions // options.topics
     names = [f"topic{number}" for number in range(options.topics)]
     batch = kafka_wire.batch([b"v" * 100])
@@ -107,16 +70,16 @@ def run(options, root):
             for name in ("first_pass", "second_pass"):
                 figures.timed(name, lambda: [produce_to_all(peer, topic, each, batch)
                                              for topic in names])
-            figures.process("loaded")
+            note_process(figures, "loaded")
         figures.timed("clean_stop", broker.stop)
         figures.timed("clean_start", broker.start)
-        figures.process("clean")
+        note_process(figures, "clean")
         with kafka_wire.Connection(broker.kafka_port(), timeout=300) as peer:
             for topic in names:
                 produce_to_all(peer, topic, each, batch)
         broker.kill()
         figures.timed("killed_start", broker.start)
-        figures.process("killed")
+        note_process(figures, "killed")
         figures.note("rss_mib", max(value for name, value in figures.found.items()
                                     if name.endswith("_rss_mib")))
         served = broker.page("/v1/partitions")["partitions"]
@@ -150,8 +113,7 @@ def main():
     finally:
         shutil.rmtree(root, ignore_errors=True)
     if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(figures.found, file, indent=2)
+        figures.write(options.json)
     return 3 if figures.missed() else 0
 
 
