@@ -1,8 +1,6 @@
 #include "engine/base/types.h"
 
-#include <sys/random.h>
-
-#include "engine/base/check.h"
+#include "engine/base/random_bytes.h"
 
 namespace ringtail::base {
 namespace {
@@ -40,10 +38,8 @@ std::string Uuid::ToString() const {
 
 Uuid Uuid::Random() {
   Uuid id;
-  while (id.IsZero() || id.ToString()[0] == '-') {  // a leading '-' would read as a flag in shells
-    const ssize_t got = getrandom(id.bytes.data(), id.bytes.size(), 0);
-    RT_CHECK(got == static_cast<ssize_t>(id.bytes.size()));
-  }
+  // A leading '-' would read as a flag in shells.
+  while (id.IsZero() || id.ToString()[0] == '-') RandomBytes(id.bytes);
   return id;
 }
 

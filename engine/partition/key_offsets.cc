@@ -5,8 +5,9 @@
 
 #include <algorithm>
 #include <bit>
-#include <random>
 #include <utility>
+
+#include "engine/base/random_bytes.h"
 
 namespace ringtail::partition {
 namespace {
@@ -21,8 +22,7 @@ constexpr size_t Capacity(size_t slots) { return slots / 4 * 3; }
 KeyOffsets::KeyOffsets(size_t bytes_max)
     : slots_max_(std::bit_floor(std::max(bytes_max / sizeof(Slot), kSlotsMin))) {
   static_assert(kSecretBytes == XXH3_SECRET_DEFAULT_SIZE);
-  std::random_device random;
-  for (uint8_t& byte : secret_) byte = static_cast<uint8_t>(random());
+  base::RandomBytes(secret_);
 }
 
 KeyOffsets::Slot KeyOffsets::Hash(base::ByteView key) const {

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <memory>
+#include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
+#include "engine/base/random_bytes.h"
 #include "tests/sim/backend.h"
 
 namespace ringtail::sim {
@@ -20,12 +23,29 @@ SimOptions WithSeed(uint64_t seed) {
   return options;
 }
 
-// What a failed RT_CHECK leaves behind is a stack; the seed and the last events are worth more.
-std::vector<const SimWorld*> living_worlds;
+// Member ids and topic ids are keys that maps are sorted by: with ids of the kernel's a run would
+// not repeat.
+class SeededBytes final : public base::RandomSource {
+ public:
+  explicit SeededBytes(uint64_t seed) : rng_(seed) {}
+  void Fill(std::span<uint8_t> out) override {
+    for (uint8_t& byte : out) byte = static_cast<uint8_t>(rng_.Next());
+  }
 
+ private:
+  Rng rng_;
+};
+
+struct LivingWorld {
+  const SimWorld* world;
+  std::unique_ptr<SeededBytes> random;
+};
+std::vector<LivingWorld> living_worlds;
+
+// What a failed RT_CHECK leaves behind is a stack; the seed and the last events are worth more.
 void ReportLivingWorlds(int signal) {
   std::signal(signal, SIG_DFL);
-  for (const SimWorld* world : living_worlds) std::fputs(world->Report().c_str(), stderr);
+  for (const LivingWorld& each : living_worlds) std::fputs(each.world->Report().c_str(), stderr);
   std::raise(signal);
 }
 
@@ -64,7 +84,8 @@ SimWorld::SimWorld(const SimOptions& options)
                  After(delay, label, std::move(run));
                }) {
   if (living_worlds.empty()) std::signal(SIGABRT, ReportLivingWorlds);
-  living_worlds.push_back(this);
+  living_worlds.push_back({this, std::make_unique<SeededBytes>(options.seed + 2)});
+  base::SetRandomSource(living_worlds.back().random.get());
   AddDisk(options.disk);
   network_.on_change = [this](Channel channel) { Changed(channel); };
   faults_.on_release = [this] { HungReleased(); };
@@ -72,7 +93,8 @@ SimWorld::SimWorld(const SimOptions& options)
 
 SimWorld::~SimWorld() {
   RT_CHECK(backends_.empty() && actors_.empty());
-  std::erase(living_worlds, this);
+  std::erase_if(living_worlds, [this](const LivingWorld& each) { return each.world == this; });
+  base::SetRandomSource(living_worlds.empty() ? nullptr : living_worlds.back().random.get());
 }
 
 SimDisk& SimWorld::AddDisk(const DiskOptions& options) {
