@@ -88,9 +88,11 @@ void ScanHeld(BlockingBackend& io, const log::Manifest& manifest,
     });
     if (file == all.end()) continue;
     core->scan.files.push_back(*file);
+    core->scan.files.back().end_block = held.end_block;
     bool gaps = false;
     auto entries = RunBlocking(
-        io, log::ScanHeldFile(io, ScanOptions(*core, manifest.dir_id, held.run, held.core), *file,
+        io, log::ScanHeldFile(io, ScanOptions(*core, manifest.dir_id, held.run, held.core),
+                              core->scan.files.back(),
                               static_cast<uint32_t>(core->scan.files.size() - 1), &gaps));
     if (!entries.ok()) continue;
     for (log::ScannedEntry& each : *entries) {

@@ -143,8 +143,9 @@ void Dumper::Slot(const CoreState& core, uint32_t slot) {
                                   header.number, " tail_file ", header.tail_file, " tail_seq ",
                                   header.tail_seq, " records ", read->records.size());
   for (const log::HeldFile& held : read->held) {
-    json["held"].push_back({held.run, held.core, held.file_number});
+    json["held"].push_back({held.run, held.core, held.file_number, held.end_block});
     absl::StrAppend(&text, " held ", held.run, "/", held.core, "/", held.file_number);
+    if (held.end_block != 0) absl::StrAppend(&text, " up to block ", held.end_block);
   }
   Print(json, text);
   if (!options_.entries || core.newest != slot) return;

@@ -243,7 +243,9 @@ struct HeldFile {
   uint32_t run = 0;
   uint32_t core = 0;
   uint32_t file_number = 0;
-  uint32_t zero = 0;
+  // In blocks of the file: what lies from there on a recovery has cut, as the torn end of the run.
+  // 0: all of it counts.
+  uint32_t end_block = 0;
 
   auto operator<=>(const HeldFile&) const = default;
 };

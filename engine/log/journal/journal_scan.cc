@@ -119,6 +119,7 @@ class Search {
 struct FoundFrame {
   FrameHeader header;
   uint32_t file = 0;
+  uint32_t block = 0;  // of the file, where it begins
   bool whole = true;
   std::vector<ScannedEntry> entries;
 };
@@ -139,7 +140,8 @@ task::Task<absl::Status> FindFrames(io::Backend& io, JournalScanOptions options,
   place.dir_id = options.dir_id;
   absl::Status status;
   constexpr int64_t kBlock = kJournalBlockBytes;
-  for (Search search(options); search.at() + kBlock <= file.bytes;) {
+  const int64_t end = file.end_block == 0 ? file.bytes : file.end_block * kBlock;
+  for (Search search(options); search.at() + kBlock <= end;) {
     const int64_t at = search.at();
     place.position = at;
     auto bytes = co_await window.At(at, kBlock, search.end());
@@ -164,6 +166,7 @@ task::Task<absl::Status> FindFrames(io::Backend& io, JournalScanOptions options,
         FoundFrame each;
         each.header = frame->header;
         each.file = index;
+        each.block = static_cast<uint32_t>(at / kBlock);
         for (const EntryHeader& entry : frame->entries) {
           const bool whole = PayloadIsWhole(*bytes, entry);
           each.whole = each.whole && whole;
@@ -356,6 +359,8 @@ task::Task<absl::StatusOr<JournalScan>> ScanJournal(io::Backend& io, JournalScan
     cut = cut || (!frame.whole && seq > scan.proven_seq && !kMutantFramesAfterTear);
     if (cut) {
       ++scan.frames_cut;
+      uint32_t& end_block = files[frame.file].end_block;
+      end_block = end_block == 0 ? frame.block : std::min(end_block, frame.block);
       continue;
     }
     ++scan.frames;

@@ -39,6 +39,9 @@ struct JournalFileFound {
   // that was made ready has none yet.
   bool header_lost = false;
   bool cut_short = false;  // it has less bytes than its header says
+  // Where the torn end begins, which does not count; 0: not in this file. Once it has been found it
+  // must be kept for as long as the file is: later it could not be told from rot.
+  uint32_t end_block = 0;
 };
 // FailedPrecondition names a file that is of another data directory or a later version.
 task::Task<absl::StatusOr<std::vector<JournalFileFound>>> ListJournalFiles(io::Backend& io,
@@ -72,16 +75,17 @@ struct JournalScan {
   uint64_t frames_damaged = 0;        // found, with a payload that is not what was staged
 };
 
-// The frames from tail_seq on that lie in files from `tail_file` on, cut at the torn end:
-// the first missing or damaged frame n > D, where D is the largest of all durable_seq found and
-// `synced_seq`. Missing frames up to D are lost. tail_file 0: the run had not made a file yet.
+// The frames from tail_seq on that lie in files from `tail_file` on, cut at the torn end (which
+// becomes the end_block of files): the first missing or damaged frame n > D, where D is the largest
+// of all durable_seq found and `synced_seq`. Missing frames up to D are lost. tail_file 0: the run
+// had not made a file yet.
 task::Task<absl::StatusOr<JournalScan>> ScanJournal(io::Backend& io, JournalScanOptions options,
                                                     std::vector<JournalFileFound> files,
                                                     uint32_t tail_file, uint64_t tail_seq,
                                                     uint64_t synced_seq);
 
-// All entries with whole headers in one file, for held files. `gaps`: frames between others are
-// lost.
+// All entries with whole headers in one file up to its end_block, for held files. `gaps`: frames
+// between others are lost.
 task::Task<absl::StatusOr<std::vector<ScannedEntry>>> ScanHeldFile(io::Backend& io,
                                                                    JournalScanOptions options,
                                                                    JournalFileFound file,

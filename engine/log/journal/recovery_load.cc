@@ -194,9 +194,11 @@ task::Task<absl::Status> RecoveryRun::LoadHeld(io::Backend& io, OldJournal* jour
                                   .dir_id = manifest_.dir_id,
                                   .read_bytes = options_.read_bytes};
     journal->scan.files.push_back(*file);
+    journal->scan.files.back().end_block = held.end_block;
     const auto index = static_cast<uint32_t>(journal->scan.files.size() - 1);
     bool gaps = file->cut_short;
-    RT_CO_ASSIGN_OR_RETURN(auto entries, co_await ScanHeldFile(io, scan, *file, index, &gaps));
+    RT_CO_ASSIGN_OR_RETURN(
+        auto entries, co_await ScanHeldFile(io, scan, journal->scan.files.back(), index, &gaps));
     if (gaps) journal->held_lost = absl::StrCat(file->path, " is damaged");
     for (ScannedEntry& each : entries) {
       const auto record = journal->records.find({each.entry.topic_id, each.entry.partition});

@@ -141,7 +141,7 @@ void RecoveryRun::Refuse(const OldJournal* journal, JournalKey key, PartitionVer
   for (const ScannedEntry* each : entries->second) {
     if (each->seq <= good_seq) continue;
     const JournalFileFound& file = journal->scan.files[each->file];
-    outcome->held.insert({file.run, file.core, file.number, 0});
+    outcome->held.insert({file.run, file.core, file.number, file.end_block});
   }
 }
 

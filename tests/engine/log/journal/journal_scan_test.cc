@@ -55,18 +55,27 @@ class JournalScanTest : public testing::Test {
     machine_.world().disk().Put(kPath, content_);
     reads_ = machine_.world().faults().Add(
         {.codes = {io::OpCode::kRead}, .path = "0.journal", .process = "", .count = 0});
-    const JournalScanOptions options{.directory = "/data/journal/core-0000",
-                                     .run = 3,
-                                     .core = 0,
-                                     .dir_id = TestId(0x40),
-                                     .read_bytes = 16 << 10,
-                                     .quiet_bytes = 128 << 10,
-                                     .probe_bytes = 3 * kBlock,
-                                     .probe_every_bytes = 256 << 10};
     const std::vector<JournalFileFound> files = {{kPath, kFileBytes, 3, 0, 1}};
-    auto scan = machine_.Run(ScanJournal(machine_.io(), options, files, 1, 1, 0));
+    auto scan = machine_.Run(ScanJournal(machine_.io(), Options(), files, 1, 1, 0));
     EXPECT_TRUE(scan.ok()) << scan.status();
     return *std::move(scan);
+  }
+  std::vector<ScannedEntry> Held(const JournalFileFound& file) {
+    bool gaps = false;
+    auto entries = machine_.Run(ScanHeldFile(machine_.io(), Options(), file, 0, &gaps));
+    EXPECT_TRUE(entries.ok()) << entries.status();
+    EXPECT_FALSE(gaps);
+    return *std::move(entries);
+  }
+  static JournalScanOptions Options() {
+    return {.directory = "/data/journal/core-0000",
+            .run = 3,
+            .core = 0,
+            .dir_id = TestId(0x40),
+            .read_bytes = 16 << 10,
+            .quiet_bytes = 128 << 10,
+            .probe_bytes = 3 * kBlock,
+            .probe_every_bytes = 256 << 10};
   }
   absl::StatusOr<std::vector<JournalFileFound>> List() {
     machine_.world().disk().Put(kPath, content_);
@@ -111,6 +120,21 @@ TEST_F(JournalScanTest, FramesBehindALongGapAreFound) {
       EXPECT_EQ(scan.lost[0].last, gap_from + gap_frames - 1);
     }
   }
+}
+
+// A file that is held for a closed partition is read again when nothing proves any more where its
+// run ended.
+TEST_F(JournalScanTest, WhatTheTornEndCutIsInNoHeldFile) {
+  PutFrames(1, 4);
+  content_[static_cast<size_t>(kBlock + 2 * 2 * kBlock + kBlock + 100)] ^= 1;  // frame 3, payload
+  content_[static_cast<size_t>(kBlock + 3 * 2 * kBlock + 8)] ^= 1;  // frame 4, which proves frame 3
+  JournalScan scan = Scan();
+  EXPECT_EQ(scan.frames, 2u);
+  EXPECT_EQ(scan.frames_cut, 1u);
+  EXPECT_EQ(scan.files[0].end_block, 5u);
+  EXPECT_EQ(Held(scan.files[0]).size(), 2u);
+  scan.files[0].end_block = 0;
+  EXPECT_EQ(Held(scan.files[0]).size(), 3u);
 }
 
 TEST_F(JournalScanTest, OneForeignBlockIsALostHeader) {
