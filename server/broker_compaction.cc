@@ -38,15 +38,12 @@ class PaceOfCore : public log::CompactionPace {
 }  // namespace
 
 task::Task<void> Broker::CompactOnce() {
-  std::vector<partition::PartitionId> ids;
-  partitions_.ForEach([&](const partition::PartitionId& id, const partition::Partition& partition) {
-    if (partition.compaction().on) ids.push_back(id);
-  });
   PaceOfCore pace(core_, compaction_options_.bytes_per_s, closed_);
   const partition::CompactionWork work = {.memory_bytes_max = compaction_options_.memory_bytes_max,
                                           .pace = &pace,
                                           .counters = &compaction_};
-  for (const partition::PartitionId& id : ids) {
+  const auto is_compacted = [](const partition::Partition& each) { return each.compaction().on; };
+  for (const partition::PartitionId& id : partitions_.Select(is_compacted)) {
     if (closed_ || log_environment_.reserve().low()) co_return;
     partition::Partition* partition = partitions_.Find(id);
     if (partition == nullptr) continue;

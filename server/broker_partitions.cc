@@ -268,15 +268,13 @@ task::Task<bool> Broker::CloseAll() {
   co_await image_mutex_.Lock();
   const task::AsyncMutex::Held held(image_mutex_);
   size_t started = 0;
-  std::vector<partition::Partition*> all;
-  partitions_.ForEach([&](const partition::PartitionId&, partition::Partition& partition) {
-    all.push_back(&partition);
-  });
+  const std::vector<partition::PartitionId> all =
+      partitions_.Select([](const partition::Partition&) { return true; });
   // Eight syncs each would take longer than a stop may.
   Closing closing{.sync = journal_ == nullptr || !journal_->sync().CanSyncAtOnce(all.size())};
-  for (partition::Partition* partition : all) {
+  for (const partition::PartitionId& id : all) {
     closing.latch.Add();
-    task::Spawn("close partition", ClosePartition(partition, &closing));
+    task::Spawn("close partition", ClosePartition(partitions_.Find(id), &closing));
     if (++started % kPartitionsAtOnce == 0) co_await closing.latch.Wait();
   }
   co_await closing.latch.Wait();

@@ -17,11 +17,8 @@ constexpr int64_t kMiB = 1 << 20;
 }  // namespace
 
 task::Task<void> Broker::RetainOnce() {
-  std::vector<partition::PartitionId> ids;
-  partitions_.ForEach([&](const partition::PartitionId& id, const partition::Partition& partition) {
-    if (partition.retention().any()) ids.push_back(id);
-  });
-  for (const partition::PartitionId& id : ids) {
+  const auto retained = [](const partition::Partition& each) { return each.retention().any(); };
+  for (const partition::PartitionId& id : partitions_.Select(retained)) {
     if (closed_) co_return;
     partition::Partition* partition = partitions_.Find(id);
     if (partition == nullptr) continue;
@@ -124,11 +121,10 @@ task::Task<void> Broker::DiskChanged() {
 
 // What logs that write nothing have been given ahead of their appends.
 task::Task<void> Broker::GiveBackPreallocated() {
-  std::vector<partition::PartitionId> ids;
-  partitions_.ForEach([&](const partition::PartitionId& id, const partition::Partition& partition) {
-    if (partition.log().preallocated_bytes() > 0) ids.push_back(id);
-  });
-  for (const partition::PartitionId& id : ids) {
+  const auto preallocated = [](const partition::Partition& each) {
+    return each.log().preallocated_bytes() > 0;
+  };
+  for (const partition::PartitionId& id : partitions_.Select(preallocated)) {
     partition::Partition* partition = closed_ ? nullptr : partitions_.Find(id);
     if (partition == nullptr) continue;
     const absl::Status trimmed = co_await partition->GiveBackPreallocated();

@@ -1,9 +1,11 @@
 // The partitions of one core, by topic id and index: the one map that all front ends share.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "engine/base/types.h"
@@ -41,7 +43,18 @@ class PartitionMap {
     return partition;
   }
   size_t size() const { return map_.size(); }
-  // `visit` must not change the map, nor suspend.
+  // Those for which `wanted` says so, sorted: what is done to them one by one is done in the same
+  // order in each run of a simulation.
+  template <class Wanted>
+  std::vector<PartitionId> Select(Wanted wanted) const {
+    std::vector<PartitionId> ids;
+    for (const auto& [id, partition] : map_) {
+      if (wanted(*partition)) ids.push_back(id);
+    }
+    std::sort(ids.begin(), ids.end());
+    return ids;
+  }
+  // In any order. `visit` must not change the map, nor suspend.
   template <class Visit>
   void ForEach(Visit visit) const {
     for (const auto& [id, partition] : map_) visit(id, *partition);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <span>
 #include <utility>
@@ -169,6 +170,12 @@ void SimWorld::Trace(const char* label, int64_t a, int64_t b) {
   mix(static_cast<uint64_t>(b));
   mix(static_cast<uint64_t>(now_));
   trace_hash_ = hash;
+  // All of them where SIM_EVENTS is set: two runs of a seed that part can be compared.
+  static const bool tell = std::getenv("SIM_EVENTS") != nullptr;
+  if (tell) {
+    std::fprintf(stderr, "%ld ns %s %ld %ld\n", static_cast<long>(now_), label,
+                 static_cast<long>(a), static_cast<long>(b));
+  }
   lines_.push_back({now_, label, a, b});
   if (lines_.size() > kLinesKept) lines_.pop_front();
 }

@@ -2,6 +2,9 @@
 
 #include <arpa/inet.h>
 
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <optional>
 #include <utility>
 
@@ -148,6 +151,14 @@ class Member {
     return link_.Ask<Response>(KafkaFrame(request, version, link_.next_correlation_id()), version);
   }
 
+  // SIM_TRACE=1 in the environment: to see what led to a failure.
+  void Tell(const std::string& what) const {
+    if (std::getenv("SIM_TRACE") == nullptr) return;
+    std::fprintf(stderr, "%ld us: %s member %d (%s) generation %d: %s\n",
+                 static_cast<long>(node_.world().now() / 1000), group_id_.c_str(), number_,
+                 member_id_.c_str(), generation_, what.c_str());
+  }
+
   // It owns nothing any more. Eager: so does a member that joins again.
   void GiveUp() {
     generation_ = -1;
@@ -159,6 +170,7 @@ class Member {
   // own misbehaviour brings, is in order; anything else is not.
   bool IsNone(const char* what, int16_t code) {
     const auto error = static_cast<ErrorCode>(code);
+    if (error != ErrorCode::kNone) Tell(absl::StrCat(what, ": ", ErrorName(error)));
     switch (error) {
       case ErrorCode::kNone:
         return true;
@@ -252,6 +264,7 @@ class Member {
       }
       partitions.insert(partition);
     }
+    Tell(absl::StrCat("has ", assignment));
     group().now[number_] = {generation_, partitions};
   }
 
@@ -280,6 +293,7 @@ class Member {
                          offset, ", acknowledged ", least[each.partition_index], ", tried ", tried);
       }
       positions_[each.partition_index] = offset;
+      Tell(absl::StrCat("goes on in ", each.partition_index, " at ", offset));
     }
     co_return true;
   }
@@ -321,6 +335,9 @@ class Member {
       int64_t& tried = group().offsets[partition].tried;
       tried = std::max(tried, position);
     }
+    for (const auto& [partition, offset] : sent) {
+      Tell(absl::StrCat("commits ", offset, " in ", partition));
+    }
     const auto reply = co_await Ask<OffsetCommitResponse>(commit, 8);
     if (reply == nullptr) {
       // It may be served later, behind one that this generation makes on another connection: only a
@@ -336,6 +353,7 @@ class Member {
         world_.failure = absl::StrCat(group_id_, ": a commit took partition ", each.partition_index,
                                       " from ", known.acknowledged, " back to ", offset);
       }
+      Tell(absl::StrCat("has committed ", offset, " in ", each.partition_index));
       known.acknowledged = std::max(known.acknowledged, offset);
     }
     ++world_.commits;
@@ -347,9 +365,11 @@ class Member {
       co_await Leave();
       co_await Pause(static_cast<base::Nanos>(node_.world().rng().Below(base::kNanosPerSecond)));
     } else if (what == 1) {
+      Tell("stalls");
       // Stalls beyond its session, still thinking that it owns what it owned.
       co_await Pause(2 * kSessionMs * base::kNanosPerMilli);
     } else if (what == 2) {
+      Tell("dies");
       // Dies; what starts in its place knows nothing. A static one has kept its partitions.
       link_.Close();
       GiveUp();

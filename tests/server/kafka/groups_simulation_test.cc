@@ -55,6 +55,8 @@ class GroupsSimulation {
     EXPECT_GE(members_->generations, static_cast<uint64_t>(kGroups));
   }
 
+  uint64_t trace_hash() const { return world_.trace_hash(); }
+
  private:
   static std::string GroupId(int number) { return absl::StrCat("group-", number); }
 
@@ -165,6 +167,15 @@ class GroupsSimulation {
   std::vector<std::unique_ptr<sim::SimNode>> nodes_;
   std::unique_ptr<server::SimServer> server_;
 };
+
+// Or a seed that failed would be worth little.
+TEST(GroupsSimulationTest, ARunRepeats) {
+  GroupsSimulation first(3);
+  first.Run();
+  GroupsSimulation second(3);
+  second.Run();
+  EXPECT_EQ(first.trace_hash(), second.trace_hash());
+}
 
 TEST(GroupsSimulationTest, OffsetsNeverGoBackAndGroupsSettle) {
   sim::ForSeeds(20, [](uint64_t seed) { GroupsSimulation(seed).Run(); });

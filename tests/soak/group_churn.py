@@ -1,0 +1,357 @@
+#!/usr/bin/env python3
+"""Groups under churn on the real broker: members join, commit, leave, stall and die while the broker is
+stopped and killed. In one generation no partition has two owners, no committed offset goes back, and
+all groups settle when the trouble has ended. What tests/server/kafka/group_members.h does in the
+simulation, over real sockets and a real disk.
+
+  tests/soak/group_churn.py [--seconds=180] [--groups=200] [--members=3] [--seed=N]
+"""
+
+import argparse
+import asyncio
+import collections
+import os
+import random
+import shutil
+import struct
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "../e2e"))
+import harness  # noqa: E402
+import kafka_wire  # noqa: E402
+from kafka_wire import string  # noqa: E402
+
+COMMIT, FETCH_OFFSETS, FIND_COORDINATOR, JOIN, HEARTBEAT, LEAVE, SYNC = 8, 9, 10, 11, 12, 13, 14
+UNKNOWN_MEMBER, MEMBER_ID_REQUIRED, FENCED_INSTANCE = 25, 79, 82
+# What a broker that starts, stops or rebalances answers.
+PASSING = {14: "loading", 15: "not available", 16: "not coordinator", 22: "generation", 27: "rebalance"}
+TOPIC = "t"
+PARTITIONS = 5
+SESSION_MS, REBALANCE_MS = 6_000, 8_000
+BEAT_S = 1.0
+PATIENCE_S = 20
+SETTLED_WITHIN_S = 90
+ERRORS = (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError)
+
+
+def nullable(value):
+    return struct.pack(">h", -1) if value is None else string(value)
+
+
+def sized(data):
+    return struct.pack(">i", len(data)) + data
+
+
+class Reader:
+    """Fields of an answer, one after the other."""
+
+    def __init__(self, body):
+        self.body, self.at = body, 0
+
+    def number(self, form):
+        value, = struct.unpack_from(">" + form, self.body, self.at)
+        self.at += struct.calcsize(form)
+        return value
+
+    def text(self):
+        length = self.number("h")
+        if length < 0:
+            return None
+        self.at += length
+        return self.body[self.at - length:self.at].decode()
+
+    def bytes(self):
+        length = max(self.number("i"), 0)
+        self.at += length
+        return self.body[self.at - length:self.at]
+
+
+class Violation(Exception):
+    """What must never happen."""
+
+
+class World:
+    """What all members know together."""
+
+    def __init__(self, options):
+        self.random = random.Random(options.seed)
+        self.port = None  # of the broker that runs now
+        self.misbehave = True
+        self.stop = False
+        self.commits = 0
+        self.retries = collections.Counter()
+        self.acknowledged = collections.defaultdict(lambda: -1)  # (group, partition)
+        self.tried = collections.defaultdict(lambda: -1)
+        self.owners = {}  # (group, generation, partition) -> member's number
+        self.now = collections.defaultdict(dict)  # group -> member's number -> (generation, partitions)
+
+    def settled(self, group, members):
+        has = self.now[group].values()
+        return (len(has) == members and len({generation for generation, _ in has}) == 1 and
+                sum(len(partitions) for _, partitions in has) == PARTITIONS)
+
+
+class Member:
+
+    def __init__(self, world, group, number):
+        self.world, self.group, self.number = world, group, number
+        self.instance = f"instance-{number}" if world.random.random() < 0.3 else None
+        self.id, self.generation, self.positions = "", -1, {}
+        self.streams = None
+        self.correlation = 0
+
+    def close(self):
+        if self.streams is not None:
+            self.streams[1].transport.abort()
+            self.streams = None
+
+    async def ask(self, api, version, body):
+        if self.streams is None:
+            if self.world.port is None:
+                raise ConnectionError("no broker runs")
+            self.streams = await asyncio.wait_for(
+                asyncio.open_connection("127.0.0.1", self.world.port), PATIENCE_S)
+        self.correlation += 1
+        try:
+            reader, writer = self.streams
+            writer.write(kafka_wire.request(api, version, self.correlation, body))
+            await asyncio.wait_for(writer.drain(), PATIENCE_S)
+            size, correlation = struct.unpack(
+                ">ii", await asyncio.wait_for(reader.readexactly(8), PATIENCE_S))
+            answer = await asyncio.wait_for(reader.readexactly(size - 4), PATIENCE_S)
+        except ERRORS:
+            self.close()
+            raise
+        if correlation != self.correlation:
+            raise Violation(f"{self.group}: answer {correlation} to request {self.correlation}")
+        return Reader(answer)
+
+    def give_up(self):
+        """It owns nothing any more; eager, so does one that joins again."""
+        self.generation, self.positions = -1, {}
+        self.world.now[self.group].pop(self.number, None)
+
+    def is_none(self, what, error):
+        if error == 0:
+            return True
+        self.give_up()
+        if error in (UNKNOWN_MEMBER, FENCED_INSTANCE):
+            self.id = ""
+        elif error not in PASSING:
+            raise Violation(f"{self.group}: {what}: error {error}")
+        self.world.retries[PASSING.get(error, "unknown member")] += 1
+        return False
+
+    async def join(self):
+        topics = struct.pack(">hi", 0, 1) + string(TOPIC) + struct.pack(">i", -1)
+        answer = await self.ask(JOIN, 5, string(self.group) + struct.pack(">ii", SESSION_MS, REBALANCE_MS) +
+                                string(self.id) + nullable(self.instance) + string("consumer") +
+                                struct.pack(">i", 1) + string("range") + sized(topics))
+        answer.number("i")
+        error, generation = answer.number("h"), answer.number("i")
+        answer.text()  # protocol
+        leader, member = answer.text(), answer.text()
+        if error == MEMBER_ID_REQUIRED:
+            self.id = member
+            return False
+        if not self.is_none("JoinGroup", error):
+            return False
+        self.id = member
+        members = []
+        for _ in range(answer.number("i")):
+            members.append(answer.text())
+            answer.text()
+            answer.bytes()
+        return await self.sync(generation, members if leader == member else [])
+
+    async def sync(self, generation, members):
+        plan = b"".join(string(member) + sized(bytes(range(at, PARTITIONS, len(members))))
+                        for at, member in enumerate(members))
+        answer = await self.ask(SYNC, 3, string(self.group) + struct.pack(">i", generation) + string(self.id) +
+                                nullable(self.instance) + struct.pack(">i", len(members)) + plan)
+        answer.number("i")
+        if not self.is_none("SyncGroup", answer.number("h")):
+            return False
+        self.generation = generation
+        mine = list(answer.bytes())
+        for partition in mine:
+            owner = self.world.owners.setdefault((self.group, generation, partition), self.number)
+            if owner != self.number:
+                raise Violation(f"{self.group}: partition {partition} belongs to members {owner} and "
+                                f"{self.number} in generation {generation}")
+        self.world.now[self.group][self.number] = (generation, mine)
+        return await self.fetch_offsets(mine)
+
+    async def fetch_offsets(self, mine):
+        least = {partition: self.world.acknowledged[self.group, partition] for partition in mine}
+        answer = await self.ask(FETCH_OFFSETS, 5, string(self.group) + struct.pack(">i", 1) + string(TOPIC) +
+                                struct.pack(">i", len(mine)) + b"".join(struct.pack(">i", p) for p in mine))
+        answer.number("i")
+        answer.number("i")
+        answer.text()
+        for _ in range(answer.number("i")):
+            partition, offset = answer.number("i"), answer.number("q")
+            answer.number("i")
+            answer.text()
+            if not self.is_none("OffsetFetch", answer.number("h")):
+                return False
+            tried = self.world.tried[self.group, partition]
+            if not least[partition] <= offset <= tried:
+                raise Violation(f"{self.group}: partition {partition} is committed to {offset}, "
+                                f"acknowledged {least[partition]}, tried {tried}")
+            self.positions[partition] = offset
+        return self.is_none("OffsetFetch", answer.number("h"))
+
+    async def heartbeat(self):
+        answer = await self.ask(HEARTBEAT, 3, string(self.group) + struct.pack(">i", self.generation) +
+                                string(self.id) + nullable(self.instance))
+        answer.number("i")
+        return self.is_none("Heartbeat", answer.number("h"))
+
+    async def commit(self):
+        sent = {partition: offset + self.world.random.randint(1, 5)
+                for partition, offset in self.positions.items()}
+        if not sent:
+            return
+        self.positions.update(sent)
+        for partition, offset in sent.items():
+            key = self.group, partition
+            self.world.tried[key] = max(self.world.tried[key], offset)
+        parts = b"".join(struct.pack(">iqi", partition, offset, -1) + string("")
+                         for partition, offset in sent.items())
+        answer = await self.ask(COMMIT, 7, string(self.group) + struct.pack(">i", self.generation) +
+                                string(self.id) + nullable(self.instance) + struct.pack(">i", 1) +
+                                string(TOPIC) + struct.pack(">i", len(sent)) + parts)
+        answer.number("i")
+        answer.number("i")
+        answer.text()
+        for _ in range(answer.number("i")):
+            partition = answer.number("i")
+            if not self.is_none("OffsetCommit", answer.number("h")):
+                return
+            known = self.world.acknowledged[self.group, partition]
+            if sent[partition] < known:
+                raise Violation(f"{self.group}: a commit took partition {partition} from {known} back to "
+                                f"{sent[partition]}")
+            self.world.acknowledged[self.group, partition] = sent[partition]
+        self.world.commits += 1
+
+    async def misbehave_once(self):
+        what = self.world.random.randrange(60)
+        if what == 0 and self.instance is None:
+            member, self.id = self.id, ""
+            self.give_up()
+            answer = await self.ask(LEAVE, 3, string(self.group) + struct.pack(">i", 1) + string(member) +
+                                    nullable(None))
+            answer.number("i")
+            self.is_none("LeaveGroup", answer.number("h"))
+        elif what == 1:  # stalls beyond its session
+            await asyncio.sleep(SESSION_MS / 1000 * 1.5)
+        elif what == 2:  # dies; what starts in its place knows nothing
+            self.close()
+            self.give_up()
+            self.id = ""
+            await asyncio.sleep(self.world.random.random() * 5)
+
+    async def turn(self):
+        if self.generation < 0:
+            if not await self.join():
+                self.give_up()
+                await asyncio.sleep(0.2)
+            return
+        await asyncio.sleep(BEAT_S * (0.5 + self.world.random.random()))
+        if await self.heartbeat() and self.world.random.random() < 0.5:
+            await self.commit()
+        if self.world.misbehave and self.generation >= 0:
+            await self.misbehave_once()
+
+    async def run(self):
+        while not self.world.stop:
+            try:
+                await self.turn()
+            except ERRORS:
+                # A commit whose answer is lost may be served late: only a new generation rules that out.
+                self.world.retries["connection"] += 1
+                self.give_up()
+                await asyncio.sleep(0.2 + self.world.random.random())
+        self.close()
+
+
+async def trouble(world, broker, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        await asyncio.sleep(10 + 20 * world.random.random())
+        world.port = None
+        how = world.random.choice(("kill", "stop"))
+        print(f"{how}: {world.commits} commits, {dict(world.retries)}", flush=True)
+        await asyncio.to_thread(getattr(broker, how))
+        await asyncio.to_thread(broker.start)
+        world.port = broker.kafka_port()
+
+
+async def settle(world, groups, members):
+    end = time.monotonic() + SETTLED_WITHIN_S
+    while True:
+        left = [group for group in groups if not world.settled(group, members)]
+        if not left:
+            return
+        if time.monotonic() > end:
+            raise Violation(f"not settled within {SETTLED_WITHIN_S} s: " +
+                            ", ".join(f"{group} {world.now[group]}" for group in left[:5]))
+        await asyncio.sleep(0.5)
+
+
+async def churn(options, broker):
+    world = World(options)
+    world.port = broker.kafka_port()
+    with kafka_wire.Connection(world.port) as peer:
+        peer.call(kafka_wire.request(FIND_COORDINATOR, 0, 1, string("g")))  # makes __consumer_offsets
+    groups = [f"group-{number}" for number in range(options.groups)]
+    members = [asyncio.create_task(Member(world, group, number).run())
+               for group in groups for number in range(options.members)]
+
+    async def all_of_it():
+        await trouble(world, broker, options.seconds)
+        world.misbehave = False
+        await settle(world, groups, options.members)
+        world.stop = True
+
+    work = asyncio.create_task(all_of_it())
+    done, _ = await asyncio.wait([work, *members], return_when=asyncio.FIRST_EXCEPTION)
+    for task in done:
+        task.result()
+    print(f"{len(groups)} groups settled; {world.commits} commits, "
+          f"{len({key[:2] for key in world.owners})} generations, {dict(world.retries)}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--bin", default=os.path.join(HERE, "../../bazel-bin"))
+    parser.add_argument("--seconds", type=float, default=float(os.environ.get("GROUP_CHURN_SECONDS", 180)))
+    parser.add_argument("--groups", type=int, default=200)
+    parser.add_argument("--members", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
+    options = parser.parse_args()
+    print(f"seed {options.seed}")
+    harness.RINGTAILD = os.path.join(options.bin, "server/ringtaild")
+    harness.RINGTAIL = os.path.join(options.bin, "tools/ringtail")
+    root = tempfile.mkdtemp(prefix="ringtail-churn-", dir="/var/tmp")
+    broker = harness.Broker(root, 2, ["--group_initial_rebalance_delay_ms=200"])
+    try:
+        broker.start()
+        broker.create_topic(TOPIC, PARTITIONS)
+        asyncio.run(churn(options, broker))
+    except BaseException:
+        print(broker.log()[-3000:], file=sys.stderr)
+        raise
+    finally:
+        broker.kill()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
