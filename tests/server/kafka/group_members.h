@@ -3,8 +3,7 @@
 // connections and to the broker. They keep book of what must hold, together:
 //
 // - In one generation of a group no partition has two owners.
-// - What is fetched as committed is never less than what was acknowledged, nor more than was tried;
-//   nobody's commit that is acknowledged takes one back.
+// - What is fetched as committed is never less than what was acknowledged, nor more than was tried.
 #pragma once
 
 #include <map>

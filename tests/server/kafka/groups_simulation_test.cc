@@ -3,6 +3,7 @@
 // number of cores. No committed offset goes back, no partition has two owners in one generation,
 // and every group settles within bounds once the faults have ended.
 // tests/soak/simulation.sh runs many seeds.
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -51,6 +52,7 @@ class GroupsSimulation {
         << "the members did not end\n"
         << server_->sim().DumpTasks();
     ASSERT_EQ(members_->failure, "") << world_.Report();
+    CheckOffsets();
     EXPECT_GT(members_->commits, 0u);
     EXPECT_GE(members_->generations, static_cast<uint64_t>(kGroups));
   }
@@ -154,6 +156,29 @@ class GroupsSimulation {
     }
     ASSERT_EQ(members_->failure, "") << world_.Report();
     ASSERT_TRUE(stays) << members_->Describe() << world_.Report() << server_->sim().DumpTasks();
+  }
+  // What the last of its owners has acknowledged is there, whoever fetched it meanwhile.
+  void CheckOffsets() {
+    KafkaDialogue dialogue(world_);
+    ASSERT_TRUE(dialogue.Open(members_->port));
+    for (const auto& [id, group] : members_->groups) {
+      OffsetFetchRequest fetch;
+      fetch.group_id = id;
+      fetch.topics = std::nullopt;  // all
+      const auto reply = dialogue.Ask<OffsetFetchResponse>(fetch, 7, 1);
+      ASSERT_NE(reply, nullptr);
+      std::map<int, int64_t> found;
+      for (const auto& topic : reply->body.topics) {
+        for (const auto& each : topic.partitions) {
+          found[each.partition_index] = each.committed_offset;
+        }
+      }
+      for (const auto& [partition, known] : group.offsets) {
+        if (known.acknowledged < 0) continue;
+        EXPECT_GE(found[partition], known.acknowledged) << id << " " << partition;
+        EXPECT_LE(found[partition], known.tried) << id << " " << partition;
+      }
+    }
   }
   bool AllSettled() const {
     for (int i = 0; i < kGroups; ++i) {
