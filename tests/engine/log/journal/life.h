@@ -78,7 +78,8 @@ class Script {
                       : what < 87 ? "drop"
                       : what < 91 ? "switch"
                       : what < 95 ? "sync"
-                                  : "sleep",
+                      : what < 97 ? "sleep"
+                                  : "compact",
                       ": log ", part.log->log_start().value(), " ", part.log->durable_end().value(),
                       " ", part.log->written_end().value(), " ", part.log->log_end().value()));
     if (what < 55) {
@@ -106,9 +107,12 @@ class Script {
     }
     if (what < 91) co_return SwitchMode(&part);
     if (what < 95) co_return co_await Sync(&part);
-    co_await task::Scheduler::Current().SleepUntil(Now() +
-                                                   11 * base::kNanosPerSecond);  // reclaim by age
-    co_return absl::OkStatus();
+    if (what < 97) {
+      co_await task::Scheduler::Current().SleepUntil(Now() +
+                                                     11 * base::kNanosPerSecond);  // reclaim by age
+      co_return absl::OkStatus();
+    }
+    co_return co_await Compact(&part);
   }
 
   task::Task<absl::Status> Truncate(Stack::Part* part) {
@@ -150,6 +154,36 @@ class Script {
     if (!trimmed.ok()) co_return trimmed;
     facts.log_start = std::max(facts.log_start, part->log->log_start().value());
     co_return (co_await part->log->RemoveSegmentsBelowStart()).status();
+  }
+
+  // Keeps every batch: segments become one, with the bytes that they had.
+  task::Task<absl::Status> Compact(Stack::Part* part) {
+    struct KeepAll : BatchFilter {
+      bool Learn(const BatchView&) override { return true; }
+      absl::StatusOr<Verdict> Filter(const BatchView&, std::vector<uint8_t>*) override {
+        return Verdict::kKeep;
+      }
+    };
+    struct NoPace : CompactionPace {
+      task::Task<void> Spend(int64_t) override { co_return; }
+    };
+    const absl::Status rolled = part->log->Roll();
+    if (!rolled.ok()) co_return rolled;
+    const auto end = co_await part->log->CompactableEnd();
+    if (!end.ok()) co_return end.status();
+    KeepAll keep_all;
+    NoPace no_pace;
+    const LogConfig config = part->log->config();
+    LogConfig large = config;
+    large.segment_bytes_max = 1 << 20;
+    part->log->SetConfig(large);
+    const auto compacted =
+        co_await part->log->Compact({.dirty_from = *end, .end = *end}, keep_all, no_pace);
+    part->log->SetConfig(config);
+    if (!compacted.ok()) co_return compacted.status();
+    Tell(absl::StrCat("  ", compacted->segments_before, " segments are ",
+                      compacted->segments_after));
+    co_return absl::OkStatus();
   }
 
   absl::Status SwitchMode(Stack::Part* part) {
