@@ -179,6 +179,34 @@ class CliTest(unittest.TestCase):
         self.assertEqual(points, sorted(points))
         self.assertGreater(points[0], 0)
 
+    def test_top_shows_what_the_broker_does(self):
+        broker = self.broker
+        address = "127.0.0.1:%d" % broker.ports["admin"]
+        broker.create_topic("watched")
+        load = subprocess.Popen([harness.RINGTAIL, "-b", broker.native(), "bench", "produce", "watched",
+                                 "--rate", "200", "--seconds", "60"],
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            shown = harness.wait_for(lambda: self.looks(address, "watched-0"), "the topic is in use")
+        finally:
+            load.kill()
+            load.wait()
+        for part in ("ringtail 0.", "busy %", "frames/s", "batches/write", "sendfile/s", "records/s"):
+            self.assertIn(part, shown)
+
+    @staticmethod
+    def looks(address, wanted):
+        shown = harness.check([harness.RINGTAIL, "top", "--admin", address, "--interval", "0.2",
+                               "--count", "1"]).decode()
+        return shown if wanted in shown else None
+
+    def test_top_says_where_it_found_no_broker(self):
+        done = harness.execute([harness.RINGTAIL, "top", "--admin", "127.0.0.1:1", "--count", "1"])
+        self.assertEqual(done.rc, 1)
+        self.assertIn("no answer from 127.0.0.1:1", done.text)
+        done = harness.execute([harness.RINGTAIL, "top", "--admin", "nowhere"])
+        self.assertIn("expected host:port", done.text)
+
     def test_help_teaches_by_example(self):
         for command in ([], ["topic", "create"], ["produce"], ["consume"], ["log", "dump"],
                         ["bench", "produce"], ["bench", "latency"], ["bench", "consume"]):

@@ -11,6 +11,7 @@ constexpr const char* kExamples = R"(Examples:
   ringtail consume events --from beginning
   ringtail consume events --from end --follow --format json
   ringtail bench latency events --rate 5000 --seconds 10
+  ringtail top
   ringtail group describe billing
   ringtail log dump /var/lib/ringtail/events-0/00000000000000000000.log
   ringtail log verify /var/lib/ringtail
@@ -39,6 +40,7 @@ int main(int argc, char** argv) {
   ringtail::cli::AddProduceCommand(app, context);
   ringtail::cli::AddConsumeCommand(app, context);
   ringtail::cli::AddBenchCommands(app, context);
+  ringtail::cli::AddTopCommand(app, context);
   ringtail::cli::AddLogCommands(app, context);
   ringtail::cli::AddImportCommands(app, context);
   CLI11_PARSE(app, argc, argv);
