@@ -17,8 +17,10 @@ import driver  # noqa: E402
 import harness  # noqa: E402
 import records as R  # noqa: E402
 import scenarios  # noqa: E402
+import group_scenarios  # noqa: E402,F401 - they are added to those of scenarios
 
 REFERENCE = "librdkafka"  # writes what a scenario wants a client to find
+GROUP_FLAGS = ("--group_initial_rebalance_delay_ms=100",)  # a member does not wait long for others
 PASS, FAIL, NOT_APPLICABLE, PENDING = "pass", "fail", "n/a", "pending"
 
 
@@ -42,6 +44,7 @@ class Client:
         self.cannot_write = entry.get("cannot_write", {})
         self.cannot_read = entry.get("cannot_read", {})
         self.cannot_consume = entry.get("cannot_consume")
+        self.lacks = entry.get("lacks", {})
         command = [part.format(**places) for part in entry["run"]]
         self.main = driver.Driver(self.name, command, os.path.join(root, self.name + ".log"))
         self.second = driver.Driver(self.name + " (second)", command,
@@ -98,11 +101,12 @@ class Cell:
         self.client, self.driver = client, client.main
         self._suite, self._ident, self._topics = suite, ident, 0
         self.broker = suite.broker
+        self.reference = suite.reference
         self._own = None
 
     def own_broker(self):
         """A broker that the scenario may stop and kill."""
-        self._own = self.broker = FixedPorts(self._suite.scratch(self.name()), 2).start()
+        self._own = self.broker = FixedPorts(self._suite.scratch(self.name()), 2, GROUP_FLAGS).start()
         return self._own
 
     def reader(self):
@@ -175,7 +179,7 @@ class Suite:
         self.reference = self.clients[REFERENCE].second
         self._root = root
         self.run_pending = False
-        self.broker = harness.Broker(self.scratch("shared"), 2)
+        self.broker = harness.Broker(self.scratch("shared"), 2, GROUP_FLAGS)
         self._written = {}  # writer -> [(topic, partition, records)], or the Exception
 
     def scratch(self, name):
@@ -219,7 +223,9 @@ class Suite:
             result = Result(FAIL, f"{type(error).__name__}: {error}"[:6000])
         finally:
             for one in (cell.client.main, cell.client.second, self.reference):
-                if one.busy:  # its answer would be taken for that of the next operation
+                # An answer yet to come would be taken for that of the next operation, and members that
+                # were not closed go on.
+                if one.busy or result.outcome == FAIL:
                     one.kill()
             cell.close()
         result.seconds = time.monotonic() - since
