@@ -144,8 +144,8 @@ class Kcat:
         self._members[request["handle"]] = member.Member(
             ["kcat", "-b", request["brokers"], "-u", "-E", "-f", FORMAT, *options, "-G", request["group"],
              request["topic"]],
-            self._parse, r"(?:assigned|incremental assignment): (.*)", r"(?:revoked|incremental revoke): (.*)",
-            r"\[(\d+)\]")
+            self._parse, r"(?:assigned|incremental assignment.*\)): (.*)",
+            r"(?:revoked|incremental revoke.*\)): (.*)", r"\[(\d+)\]")
         return {}
 
     def op_group_poll(self, request):
