@@ -141,7 +141,7 @@ class Tools:
 
     def op_group_open(self, request):
         command = [*self._java, CONSUMER, "--bootstrap-server", request["brokers"], *FORMATTER]
-        command[1:1] = [f"-Dorg.slf4j.simpleLogger.log.{groups.LISTENER}=info"]
+        command[1:1] = [f"-Dorg.slf4j.simpleLogger.log.{name}=info" for name in groups.LOGGERS]
         if os.path.exists(self._archive(CONSUMER)):
             command[1:1] = [f"-XX:SharedArchiveFile={self._archive(CONSUMER)}"]
         self._members[request["handle"]] = groups.open_member(command, self._parse, request)

@@ -12,12 +12,16 @@ GROUPS = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
 ASSIGNORS = {"range": "org.apache.kafka.clients.consumer.RangeAssignor",
              "cooperative-sticky": "org.apache.kafka.clients.consumer.CooperativeStickyAssignor"}
 
-# What logs a consumer's partitions.
-LISTENER = "org.apache.kafka.clients.consumer.internals.ConsumerRebalanceListenerInvoker"
+# What logs a consumer's partitions, of a group of the classic protocol and of the consumer protocol.
+LOGGERS = ["org.apache.kafka.clients.consumer.internals." + name
+           for name in ("ConsumerRebalanceListenerInvoker", "ConsumerMembershipManager")]
+ASSIGNED = r"(?:Adding newly assigned partitions:|Added partitions \(assigned - owned\):) (.*)"
+REVOKED = r"(?:(?:Revoke|Lost) previously assigned partitions|Revoked partitions \(owned - assigned\):) (.*)"
+PARTITION = r"-(\d+)(?=[,\]])"
 
 
 def open_member(command, parse, request):
-    """`command` runs the console consumer, and logs at the level `info` what LISTENER says."""
+    """`command` runs the console consumer, whose LOGGERS log at the level `info`."""
     properties = {"auto.offset.reset": "earliest", "fetch.max.wait.ms": 50}
     if request["instance_id"]:
         properties["group.instance.id"] = request["instance_id"]
@@ -27,10 +31,8 @@ def open_member(command, parse, request):
         properties.update({"partition.assignment.strategy": ASSIGNORS[request["assignor"]],
                            "session.timeout.ms": request["session_timeout_ms"], "heartbeat.interval.ms": 300})
     options = [arg for name, value in properties.items() for arg in ("--consumer-property", f"{name}={value}")]
-    return member.Member(
-        [*command, "--topic", request["topic"], "--group", request["group"], *options], parse,
-        r"Adding newly assigned partitions: (.*)",
-        r"(?:Revoke previously assigned partitions|Lost previously assigned partitions) (.*)", r"-(\d+)(?=[,\]\s])")
+    return member.Member([*command, "--topic", request["topic"], "--group", request["group"], *options], parse,
+                         ASSIGNED, REVOKED, PARTITION)
 
 
 class Groups:

@@ -11,12 +11,13 @@ import threading
 import loop
 
 LEAVES_S = 30
+LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
 
 
 def _die_with_parent():
     """Whoever kills the driver means its members, too."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Member:
