@@ -18,7 +18,7 @@ PARTITIONS = 4
 EACH = 25  # records a partition and round
 
 # Kafka's error numbers that scenarios expect.
-UNKNOWN_MEMBER, NON_EMPTY_GROUP = 25, 68
+UNKNOWN_MEMBER, NON_EMPTY_GROUP, SUBSCRIBED_TO_TOPIC = 25, 68, 86
 
 
 class Written:
@@ -146,7 +146,7 @@ def group_cooperative(cell):
     one.close()
 
 
-@scenario("group-static", "static")
+@scenario("group-static", "static members")
 def group_static(cell):
     """A member with a group.instance.id dies, and comes back within its session."""
     written = Written(cell)
@@ -186,7 +186,7 @@ def _read_and_stop(cell, member, written, starts):
     return middle
 
 
-@scenario("group-resume", "resume")
+@scenario("group-resume", "groups")
 def group_resume(cell):
     """Members of two clients, and the broker's restart between them: each goes on where the one before
     has committed."""
@@ -213,7 +213,7 @@ def _set_offsets(cell, group, topic, offsets):
                              "--partition", str(partition))
 
 
-@scenario("group-reset", "reset")
+@scenario("group-reset", "groups")
 def group_reset(cell):
     written = Written(cell)
     starts = written.ends()
@@ -257,7 +257,7 @@ def _told_lag(cell, driver, group, topic):
     return told
 
 
-@scenario("group-lag", "lag")
+@scenario("group-lag", "groups")
 def group_lag(cell):
     """The same to the client, to another one, to the broker's command line and to its admin page."""
     written = Written(cell)
@@ -302,6 +302,29 @@ def group_list(cell):
         cell.broker.ringtail("group", "delete", group)
     if group in cell.ask("group_list")["groups"]:
         raise AssertionError(f"expected {group} to be gone")
+
+
+@scenario("group-delete-offsets", "group admin")
+def group_delete_offsets(cell):
+    """What a group has committed in some partitions is forgotten: a member begins there anew."""
+    written = Written(cell)
+    starts = written.ends()
+    count = written.write()
+    member = Member(cell, cell.driver, written.topic, written.topic)
+    written.expect_read(until_read([member], count)[member], starts, "the first member")
+    _commit_all(cell, member)
+    wanted = {"group": written.topic, "topic": written.topic, "forget": [1, 3]}
+    _expect_busy(lambda: cell.ask("group_delete_offsets", **wanted), SUBSCRIBED_TO_TOPIC,
+                 "offsets in a topic that a member reads")
+    member.close()
+    _until_empty(cell, written.topic)
+    cell.ask("group_delete_offsets", **wanted)
+    left = {one["partition"]: one["committed"] for one in _in_group(cell, written.topic)["offsets"]}
+    expect(left, _only(written.ends(), [0, 2]), "offsets that the group has left")
+    second = Member(cell, cell.client.second, written.topic, written.topic)
+    found = until_read([second], 2 * EACH)[second]
+    written.expect_read(found, {1: 0, 3: 0}, "the member after it")
+    second.close()
 
 
 @scenario("group-consumer-protocol", "KIP-848")

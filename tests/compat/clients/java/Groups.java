@@ -8,8 +8,10 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeSet;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.ConsumerGroupDescription;
@@ -110,6 +112,13 @@ final class Groups {
       case "group_set_offsets":
         admin.alterConsumerGroupOffsets(request.get("group").asText(),
             offsetsOf(request.get("topic").asText(), request)).all().get();
+        return JSON.createObjectNode();
+      case "group_delete_offsets":
+        Set<TopicPartition> partitions = new HashSet<>();
+        for (JsonNode one : request.get("forget")) {
+          partitions.add(new TopicPartition(request.get("topic").asText(), one.asInt()));
+        }
+        admin.deleteConsumerGroupOffsets(request.get("group").asText(), partitions).all().get();
         return JSON.createObjectNode();
       case "group_delete":
         admin.deleteConsumerGroups(List.of(request.get("group").asText())).all().get();

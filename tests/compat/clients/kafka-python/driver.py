@@ -124,6 +124,10 @@ class KafkaPython:
                            groups.offsets_of(request["topic"], request["offsets"]))
         return {}
 
+    def op_group_delete_offsets(self, request):
+        groups.delete_offsets(self._admin(request), request["group"], request["topic"], request["forget"])
+        return {}
+
     def op_group_delete(self, request):
         groups.delete(self._admin(request), request["group"])
         return {}

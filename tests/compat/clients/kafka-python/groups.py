@@ -66,10 +66,18 @@ def offsets(client, group, topic):
     return [[part.partition, one.offset, None] for part, one in found.items() if part.topic == topic]
 
 
-def set_offsets(client, group, wanted):
-    for error in client.alter_group_offsets(group, wanted).values():
+def _check(errors):
+    for error in errors.values():
         if error is not kafka.errors.NoError:
             raise error()
+
+
+def set_offsets(client, group, wanted):
+    _check(client.alter_group_offsets(group, wanted))
+
+
+def delete_offsets(client, group, topic, partitions):
+    _check(client.delete_group_offsets(group, [kafka.TopicPartition(topic, one) for one in partitions]))
 
 
 def delete(client, group):

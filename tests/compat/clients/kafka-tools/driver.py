@@ -166,6 +166,10 @@ class Tools:
         self._groups.set_offsets(request)
         return {}
 
+    def op_group_delete_offsets(self, request):
+        self._groups.delete_offsets(request)
+        return {}
+
     def op_group_delete(self, request):
         self._groups.delete(request)
         return {}

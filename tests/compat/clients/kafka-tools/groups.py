@@ -12,6 +12,9 @@ GROUPS = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
 ASSIGNORS = {"range": "org.apache.kafka.clients.consumer.RangeAssignor",
              "cooperative-sticky": "org.apache.kafka.clients.consumer.CooperativeStickyAssignor"}
 
+# The tool tells errors by the names of exceptions.
+CODES = {"GroupNotEmptyException": 68, "GroupSubscribedToTopicException": 86}
+
 # What logs a consumer's partitions, of a group of the classic protocol and of the consumer protocol.
 LOGGERS = ["org.apache.kafka.clients.consumer.internals." + name
            for name in ("ConsumerRebalanceListenerInvoker", "ConsumerMembershipManager")]
@@ -43,8 +46,8 @@ class Groups:
 
     def _command(self, request, *args):
         said = self._run(GROUPS, request, *args).decode()
-        if re.search(r"^Error: ", said, re.M):
-            raise loop.ClientError(68 if "GroupNotEmptyException" in said else None, said[:1500])
+        if re.search(r"(^|\s)Error: ", said):
+            raise loop.ClientError(next((code for name, code in CODES.items() if name in said), None), said[:1500])
         return said
 
     def _described(self, request, *args):
@@ -79,6 +82,11 @@ class Groups:
             file.flush()
             self._command(request, "--reset-offsets", "--group", request["group"], "--from-file", file.name,
                           "--execute")
+
+    def delete_offsets(self, request):
+        partitions = ",".join(map(str, request["forget"]))
+        self._command(request, "--delete-offsets", "--group", request["group"], "--topic",
+                      f"{request['topic']}:{partitions}")
 
     def delete(self, request):
         self._command(request, "--delete", "--group", request["group"])

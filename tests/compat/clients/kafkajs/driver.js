@@ -13,10 +13,12 @@ CompressionCodecs[CompressionTypes.LZ4] = () => ({
   compress: async (encoder) => lz4.compressFrame(encoder.buffer),
   decompress: async (buffer) => lz4.decompressFrame(buffer),
 });
-const zstd = new Promise((resolve) => ZstdCodec.run((codec) => resolve(new codec.Simple())));
+const zstd = new Promise((resolve) => ZstdCodec.run(resolve));
+const zstdWith = async (kind) => new ((await zstd)[kind])();
 CompressionCodecs[CompressionTypes.ZSTD] = () => ({
-  compress: async (encoder) => Buffer.from((await zstd).compress(encoder.buffer)),
-  decompress: async (buffer) => Buffer.from((await zstd).decompress(buffer)),
+  compress: async (encoder) => Buffer.from((await zstdWith('Simple')).compress(encoder.buffer)),
+  // Streaming, since frames need not tell how long their content is.
+  decompress: async (buffer) => Buffer.from((await zstdWith('Streaming')).decompress(buffer)),
 });
 const CODECS = {
   none: CompressionTypes.None, gzip: CompressionTypes.GZIP, snappy: CompressionTypes.Snappy,

@@ -142,6 +142,7 @@ Json Driver::Group(const std::string& op, const Json& request) {
   if (op == "group_describe") return GroupDescribe(Admin(request), request);
   if (op == "group_offsets") return GroupOffsets(Admin(request), request);
   if (op == "group_set_offsets") return GroupSetOffsets(Admin(request), request);
+  if (op == "group_delete_offsets") return GroupDeleteOffsets(Admin(request), request);
   if (op == "group_delete") return GroupDelete(Admin(request), request);
   const auto handle = request["handle"].get<std::string>();
   if (op == "group_open") {

@@ -39,6 +39,7 @@ Json GroupList(rd_kafka_t* client);
 Json GroupDescribe(rd_kafka_t* client, const Json& request);
 Json GroupOffsets(rd_kafka_t* client, const Json& request);
 Json GroupSetOffsets(rd_kafka_t* client, const Json& request);
+Json GroupDeleteOffsets(rd_kafka_t* client, const Json& request);
 Json GroupDelete(rd_kafka_t* client, const Json& request);
 
 }  // namespace compat

@@ -95,6 +95,24 @@ Json GroupSetOffsets(rd_kafka_t* client, const Json& request) {
   return Json::object();
 }
 
+Json GroupDeleteOffsets(rd_kafka_t* client, const Json& request) {
+  PartitionList partitions;
+  for (const Json& one : request["forget"]) {
+    partitions.Add(request["topic"], one, RD_KAFKA_OFFSET_INVALID);
+  }
+  rd_kafka_DeleteConsumerGroupOffsets_t* wanted = rd_kafka_DeleteConsumerGroupOffsets_new(
+      request["group"].get<std::string>().c_str(), partitions.get());
+  const Event event = AdminCall(client, [&](rd_kafka_queue_t* queue) {
+    rd_kafka_DeleteConsumerGroupOffsets(client, &wanted, 1, nullptr, queue);
+  });
+  rd_kafka_DeleteConsumerGroupOffsets_destroy(wanted);
+  size_t count = 0;
+  const auto** groups = rd_kafka_DeleteConsumerGroupOffsets_result_groups(
+      rd_kafka_event_DeleteConsumerGroupOffsets_result(event.get()), &count);
+  CheckGroup(groups, count);
+  return Json::object();
+}
+
 Json GroupDelete(rd_kafka_t* client, const Json& request) {
   rd_kafka_DeleteGroup_t* wanted =
       rd_kafka_DeleteGroup_new(request["group"].get<std::string>().c_str());

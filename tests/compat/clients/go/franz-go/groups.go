@@ -119,6 +119,11 @@ func groups(ctx context.Context, admin *kadm.Client, r *loop.Request) (any, erro
 			wanted.AddOffset(r.Topic, int32(one[0]), one[1], -1)
 		}
 		return loop.Answer{}, admin.CommitAllOffsets(ctx, r.Group, wanted)
+	case "group_delete_offsets":
+		wanted := kadm.TopicsSet{}
+		wanted.Add(r.Topic, r.Forget...)
+		failed, err := admin.DeleteOffsets(ctx, r.Group, wanted)
+		return loop.Answer{}, errors.Join(err, failed.Error())
 	case "group_delete":
 		_, err := admin.DeleteGroup(ctx, r.Group)
 		return loop.Answer{}, err

@@ -68,6 +68,7 @@ type Request struct {
 	SessionTimeoutMs  int64             `json:"session_timeout_ms"`
 	Ms                int64             `json:"ms"`
 	Offsets           [][2]int64        `json:"offsets"`
+	Forget            []int32           `json:"forget"`
 }
 
 // Place is "earliest", "latest", or "" and milliseconds.

@@ -141,6 +141,13 @@ func groups(admin sarama.ClusterAdmin, r *loop.Request) (any, error) {
 		return committed(admin, r)
 	case "group_set_offsets":
 		return loop.Answer{}, setOffsets(admin, r)
+	case "group_delete_offsets":
+		for _, partition := range r.Forget {
+			if err := admin.DeleteConsumerGroupOffset(r.Group, r.Topic, partition); err != nil {
+				return nil, err
+			}
+		}
+		return loop.Answer{}, nil
 	case "group_delete":
 		return loop.Answer{}, admin.DeleteConsumerGroup(r.Group)
 	}
