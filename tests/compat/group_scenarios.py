@@ -11,7 +11,7 @@ import signal
 import harness
 import records as R
 from driver import Refused
-from members import Member, turn, until, until_read, until_shared
+from members import Member, until, until_read, until_shared
 from scenarios import expect, scenario
 
 PARTITIONS = 4
@@ -70,7 +70,11 @@ def _commit_all(cell, *members):
 
 def _in_group(cell, group):
     """The group's entry on /v1/groups."""
-    found = [one for one in cell.broker.page("/v1/groups")["groups"] if one["group"] == group]
+    def answered():
+        page = cell.broker.page("/v1/groups")
+        return None if page["stalled_cores"] else page
+    page = harness.wait_for(answered, "all cores answer")
+    found = [one for one in page["groups"] if one["group"] == group]
     if len(found) != 1:
         raise AssertionError(f"expected group {group} on /v1/groups, came {found}")
     return found[0]
@@ -290,7 +294,6 @@ def group_list(cell):
     can_delete = "group_delete" not in cell.client.lacks
     if can_delete:
         _expect_busy(lambda: cell.ask("group_delete", group=group), NON_EMPTY_GROUP, "deletion of a group in use")
-    turn([one, two])
     one.close()
     two.close()
     _until_empty(cell, group)

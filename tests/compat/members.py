@@ -46,8 +46,12 @@ class Member:
     def _add(self, answer):
         self.records += [R.Record.from_json(one) for one in answer["records"]]
 
+    def waiting(self):
+        """How many records came since they were last taken."""
+        return len(self.records) - self._taken
+
     def taken(self):
-        """The records that came since it was last asked."""
+        """Takes the records that came since they were last taken."""
         new = self.records[self._taken:]
         self._taken = len(self.records)
         return new
@@ -102,8 +106,6 @@ def until_shared(members, partitions):
 def until_read(members, count):
     """Until so many records came since they were last taken; then once more, for what should not come.
     Returns {member: its records}."""
-    def have():
-        return sum(len(one.records) - one._taken for one in members)
-    until(members, lambda: have() >= count, f"{count} records")
+    until(members, lambda: sum(one.waiting() for one in members) >= count, f"{count} records")
     turn(members)
     return {one: one.taken() for one in members}
