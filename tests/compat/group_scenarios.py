@@ -207,6 +207,36 @@ def group_resume(cell):
             cell.broker.start()
 
 
+@scenario("group-kill", "groups")
+def group_kill(cell):
+    """Two members at work while the broker dies and comes back: they go on where they have committed.
+    A client that joins anew may read twice what it has not committed; one that goes on may not."""
+    broker = cell.own_broker()
+    written = Written(cell)
+    one, two = members = _two_members(cell, written)
+    if "group_commit" not in cell.client.lacks:  # or it commits when it comes to it
+        until_read(members, written.write())
+        _commit_all(cell, one, two)
+    before = [len(member.revoked) for member in members]
+    broker.kill()
+    broker.start()
+    starts = written.ends()
+    count = written.write()
+    seen = {}
+    def have_all():
+        for record in one.taken() + two.taken():
+            seen.setdefault((record.partition, record.offset), []).append(record)
+        return len(seen) >= count
+    until(members, have_all, f"{count} records")
+    until_shared(members, PARTITIONS)
+    have_all()
+    written.expect_read([seen[place][0] for place in sorted(seen)], starts, "both together")
+    if [len(member.revoked) for member in members] == before:
+        expect([place for place, records in seen.items() if len(records) > 1], [], "records that came twice")
+    one.close()
+    two.close()
+
+
 def _set_offsets(cell, group, topic, offsets):
     """With the client's admin API, or the broker's command line where it has none."""
     if "group_set_offsets" not in cell.client.lacks:
