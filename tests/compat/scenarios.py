@@ -129,13 +129,13 @@ def idempotent(cell):
 def _restart(cell, how, idempotent):
     """A producer and a consumer at work while the broker goes away and comes back on its ports."""
     broker = cell.own_broker()
-    cell.second_reader().ask("hello")  # it is there before it is needed
+    reader = cell.client.second  # it reads while the client's own driver is at work
+    reader.ask("hello")  # it is there before it is needed
     for count in (5_000, 20_000, 80_000):
         topic = cell.topic()
         first, second = R.numbered(100), R.numbered(count, seed=1, length=100)
         options = {"idempotent": idempotent, "batch_bytes": 2000}
         cell.produce(topic, first, **options)
-        reader = cell.second_reader()
         reader.send("consume", **cell.consume_arguments(topic, {0: (0, len(first) + 1000)}))
         cell.driver.send("produce", **cell.produce_arguments(topic, second, **options))
         harness.wait_for(lambda: cell.driver.has_answered() or

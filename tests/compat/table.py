@@ -45,7 +45,7 @@ def markdown(run, matrix):
     headings = list(dict.fromkeys(heading for _, heading in scenarios.SCENARIOS.values()))
     lines = ["| client | " + " | ".join(headings) + " | read by | reads |",
              "|---" * (len(headings) + 3) + "|"]
-    limits = []
+    limits, lacks = [], []
     for entry in matrix["clients"]:
         name = entry["name"]
         if name not in run["scenarios"]:
@@ -60,9 +60,12 @@ def markdown(run, matrix):
         for kind, said in (("cannot_write", "writes"), ("cannot_read", "reads")):
             for what, reason in entry.get(kind, {}).items():
                 limits.append(f"- {name} {said} no {what.replace('_', ' ')}: {reason}")
+        lacks += [f"- {name} has no {what}: {reason}" for what, reason in entry.get("lacks", {}).items()]
     lines += [""] + notes.lines()
     if limits:
         lines += ["", "Records that are left out because the client cannot say them:", ""] + limits
+    if lacks:
+        lines += ["", "What is done in another way because the client has no operation for it:", ""] + lacks
     for name, why in run["not_run"].items():
         lines.append(f"\nNot run: {name}: {why.splitlines()[0]}")
     return "\n".join(lines)

@@ -4,6 +4,7 @@
 import asyncio
 import os
 import sys
+import threading
 
 import aiokafka
 import aiokafka.admin
@@ -11,6 +12,7 @@ import aiokafka.errors
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../python"))
 sys.dont_write_bytecode = True
+import groups  # noqa: E402
 import loop  # noqa: E402
 
 DEADLINE_S = 60
@@ -21,18 +23,25 @@ def check(code, message=""):
         raise loop.ClientError(code, message or aiokafka.errors.for_code(code).__name__)
 
 
+def _record(one):
+    return loop.record(one.partition, one.offset, one.timestamp, one.key, one.value, one.headers)
+
+
 class AioKafka:
-    """Operations are coroutines on one event loop, which runs while an operation does."""
+    """Operations are coroutines on one event loop. It has a thread of its own: members of groups send
+    their heartbeats between operations."""
 
     def __init__(self):
         self._loop = asyncio.new_event_loop()
         self._producers = {}
+        self._members = {}
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
 
     def __getattr__(self, name):
         coroutine = getattr(type(self), name.replace("op_", "do_", 1), None) if name[:3] == "op_" else None
         if coroutine is None:
             raise AttributeError(name)
-        return lambda request: self._loop.run_until_complete(coroutine(self, request))
+        return lambda request: asyncio.run_coroutine_threadsafe(coroutine(self, request), self._loop).result()
 
     def code_of(self, error):
         code = getattr(error, "errno", None)
@@ -101,11 +110,38 @@ class AioKafka:
         while ends:
             one = await asyncio.wait_for(consumer.getone(*[parts[part] for part in ends]), DEADLINE_S)
             if one.offset < ends.get(one.partition, 0):
-                found.append(loop.record(one.partition, one.offset, one.timestamp, one.key, one.value,
-                                         one.headers))
+                found.append(_record(one))
                 if one.offset + 1 == ends[one.partition]:
                     del ends[one.partition]
         return found
+
+    async def do_group_open(self, request):
+        self._members[request["handle"]] = groups.Member(request)
+        await self._members[request["handle"]].start()
+        return {}
+
+    async def do_group_poll(self, request):
+        records, owned, revoked = await self._members[request["handle"]].poll(request["ms"])
+        return {"records": [_record(one) for one in records], "owned": owned, "revoked": revoked}
+
+    async def do_group_commit(self, request):
+        await self._members[request["handle"]].commit(request["offsets"])
+        return {}
+
+    async def do_group_close(self, request):
+        await self._members.pop(request["handle"]).close()
+        return {"records": []}
+
+    async def do_group_list(self, request):
+        return {"groups": await self._admin(request, groups.list_groups)}
+
+    async def do_group_describe(self, request):
+        state, members = await self._admin(request, lambda client: groups.describe(client, request["group"]))
+        return {"state": state, "members": members}
+
+    async def do_group_offsets(self, request):
+        return {"offsets": await self._admin(
+            request, lambda client: groups.offsets(client, request["group"], request["topic"]))}
 
     async def do_offsets(self, request):
         consumer = aiokafka.AIOKafkaConsumer(bootstrap_servers=request["brokers"])

@@ -9,6 +9,7 @@ from confluent_kafka import admin
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../python"))
 sys.dont_write_bytecode = True
+import groups  # noqa: E402
 import loop  # noqa: E402
 
 DEADLINE_S = 60
@@ -18,6 +19,7 @@ class Confluent:
     def __init__(self):
         self._producers = {}
         self._admins = {}
+        self._members = {}
 
     def code_of(self, error):
         first = error.args[0] if error.args else None
@@ -85,12 +87,53 @@ class Confluent:
                 raise confluent_kafka.KafkaException(message.error())
             partition = message.partition()
             if partition in ends and message.offset() < ends[partition]:
-                found.append(loop.record(partition, message.offset(), message.timestamp()[1],
-                                         message.key(), message.value(), message.headers()))
+                found.append(self._record(message))
                 if message.offset() + 1 == ends[partition]:
                     del ends[partition]
         consumer.close()
         return {"records": found}
+
+    @staticmethod
+    def _record(message):
+        return loop.record(message.partition(), message.offset(), message.timestamp()[1], message.key(),
+                           message.value(), message.headers())
+
+    def op_group_open(self, request):
+        self._members[request["handle"]] = groups.Member(request)
+        return {}
+
+    def op_group_poll(self, request):
+        messages, owned, revoked = self._members[request["handle"]].poll(request["ms"])
+        return {"records": [self._record(one) for one in messages], "owned": owned, "revoked": revoked}
+
+    def op_group_commit(self, request):
+        self._members[request["handle"]].commit(request["offsets"])
+        return {}
+
+    def op_group_close(self, request):
+        self._members.pop(request["handle"]).close()
+        return {"records": []}
+
+    def op_group_list(self, request):
+        return {"groups": groups.list_groups(self._admin(request))}
+
+    def op_group_describe(self, request):
+        state, members = groups.describe(self._admin(request), request["group"])
+        return {"state": state, "members": members}
+
+    def op_group_offsets(self, request):
+        return {"offsets": [[one.partition, one.offset, None]
+                            for one in groups.offsets(self._admin(request), request["group"])
+                            if one.topic == request["topic"]]}
+
+    def op_group_set_offsets(self, request):
+        groups.set_offsets(self._admin(request), request["group"],
+                           groups.partitions_of(request["topic"], request["offsets"]))
+        return {}
+
+    def op_group_delete(self, request):
+        groups.delete(self._admin(request), request["group"])
+        return {}
 
     def _admin(self, request):
         if request["brokers"] not in self._admins:

@@ -47,6 +47,7 @@ public final class Driver {
 
   private final Map<String, KafkaProducer<byte[], byte[]>> producers = new HashMap<>();
   private final Map<String, Admin> admins = new HashMap<>();
+  private final Groups groups = new Groups();
 
   public static void main(String[] arguments) throws Exception {
     PrintStream out = System.out;
@@ -101,7 +102,7 @@ public final class Driver {
       case "describe_config": return describeConfig(request);
       case "alter_config": return alterConfig(request);
       case "incremental_alter": return incrementalAlter(request);
-      default: return null;
+      default: return op.startsWith("group_") ? groups.handle(op, request, admin(request)) : null;
     }
   }
 
@@ -203,7 +204,7 @@ public final class Driver {
     return JSON.createObjectNode().set("records", found);
   }
 
-  private static ObjectNode record(ConsumerRecord<byte[], byte[]> one) {
+  static ObjectNode record(ConsumerRecord<byte[], byte[]> one) {
     ObjectNode node = JSON.createObjectNode().put("p", one.partition()).put("o", one.offset())
         .put("t", one.timestamp()).put("k", text(one.key())).put("v", text(one.value()));
     ArrayNode headers = node.putArray("h");

@@ -13,6 +13,7 @@ import kafka.errors
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../python"))
 sys.dont_write_bytecode = True
+import groups  # noqa: E402
 import loop  # noqa: E402
 
 DEADLINE_S = 60
@@ -23,6 +24,7 @@ class KafkaPython:
     def __init__(self):
         self._producers = {}
         self._admins = {}
+        self._members = {}
 
     def code_of(self, error):
         code = getattr(error, "errno", None)
@@ -81,12 +83,54 @@ class KafkaPython:
                 for one in batch:
                     give_up = time.monotonic() + DEADLINE_S
                     if one.partition in ends and one.offset < ends[one.partition]:
-                        found.append(loop.record(one.partition, one.offset, one.timestamp, one.key,
-                                                 one.value, one.headers))
+                        found.append(self._record(one))
                         if one.offset + 1 == ends[one.partition]:
                             del ends[one.partition]
         consumer.close()
         return {"records": found}
+
+    @staticmethod
+    def _record(one):
+        return loop.record(one.partition, one.offset, one.timestamp, one.key, one.value, one.headers)
+
+    def op_group_open(self, request):
+        self._members[request["handle"]] = groups.Member(request)
+        return {}
+
+    def op_group_poll(self, request):
+        records, owned, revoked = self._members[request["handle"]].poll(request["ms"])
+        return {"records": [self._record(one) for one in records], "owned": owned, "revoked": revoked}
+
+    def op_group_commit(self, request):
+        self._members[request["handle"]].commit(request["offsets"])
+        return {}
+
+    def op_group_close(self, request):
+        self._members.pop(request["handle"]).close()
+        return {"records": []}
+
+    def op_group_list(self, request):
+        return {"groups": groups.list_groups(self._admin(request))}
+
+    def op_group_describe(self, request):
+        state, members = groups.describe(self._admin(request), request["group"])
+        return {"state": state, "members": members}
+
+    def op_group_offsets(self, request):
+        return {"offsets": groups.offsets(self._admin(request), request["group"], request["topic"])}
+
+    def op_group_set_offsets(self, request):
+        groups.set_offsets(self._admin(request), request["group"],
+                           groups.offsets_of(request["topic"], request["offsets"]))
+        return {}
+
+    def op_group_delete_offsets(self, request):
+        groups.delete_offsets(self._admin(request), request["group"], request["topic"], request["forget"])
+        return {}
+
+    def op_group_delete(self, request):
+        groups.delete(self._admin(request), request["group"])
+        return {}
 
     def op_offsets(self, request):
         consumer = kafka.KafkaConsumer(bootstrap_servers=request["brokers"])

@@ -12,6 +12,7 @@ import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../python"))
 sys.dont_write_bytecode = True
+import groups  # noqa: E402
 import loop  # noqa: E402
 
 DEADLINE_S = 85
@@ -22,6 +23,12 @@ OFFSETS, DELETE_RECORDS = "org.apache.kafka.tools.GetOffsetShell", "org.apache.k
 # Between the parts of a record; no record has them.
 KEY_END, HEADERS_END, HEADER_END, NAME_END, NULL = "~key~", "~headers~", "~header~", "~name~", "~null~"
 PART_END, RECORD_END = "~part~", "~record~"
+
+# How the console consumer prints a record.
+FORMATTER = [arg for setting in (
+    f"key.separator={PART_END}", f"line.separator={RECORD_END}", f"headers.separator={HEADER_END}",
+    f"null.literal={NULL}", "print.timestamp=true", "print.partition=true", "print.offset=true",
+    "print.headers=true", "print.key=true", "print.value=true") for arg in ("--property", setting)]
 
 # The tools tell errors by the names of exceptions.
 CODES = {"UnknownTopicOrPartitionException": 3, "does not exist as expected": 3, "RecordTooLargeException": 10,
@@ -34,13 +41,18 @@ class Tools:
         self._java = ["java", "-Xlog:disable", "-Xlog:all=error:stderr", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx512m",
                       "-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp", lib + "/*"]
         self._lib = lib
+        self._groups = groups.Groups(self._run)
+        self._members = {}
 
     def code_of(self, _):
         return None
 
+    def _archive(self, tool):
+        return os.path.join(self._lib, "..", tool + ".jsa")
+
     def _run(self, tool, request, *args, stdin=b""):
         # The classes of a tool's first run are kept as the JVM laid them out: later ones start faster.
-        archive = os.path.join(self._lib, "..", tool + ".jsa")
+        archive = self._archive(tool)
         classes = "SharedArchiveFile" if os.path.exists(archive) else "ArchiveClassesAtExit"
         done = subprocess.run([self._java[0], f"-XX:{classes}={archive}", *self._java[1:], tool,
                                "--bootstrap-server", request["brokers"], *args],
@@ -97,24 +109,25 @@ class Tools:
         if "fetch_max_bytes" in request:
             properties["fetch.max.bytes"] = request["fetch_max_bytes"]
             properties["max.partition.fetch.bytes"] = request["partition_max_bytes"]
-        formatter = {"key.separator": PART_END, "line.separator": RECORD_END, "headers.separator": HEADER_END,
-                     "null.literal": NULL}
-        formatter.update({"print." + name: "true" for name in ("timestamp", "offset", "headers", "key", "value")})
         args = ["--topic", request["topic"], "--partition", str(partition), "--offset", str(first),
                 "--max-messages", str(count), "--timeout-ms", "60000"]
         for name, value in properties.items():
             args += ["--consumer-property", f"{name}={value}"]
-        for name, value in formatter.items():
-            args += ["--property", f"{name}={value}"]
-        data = self._run(CONSUMER, request, *args)
-        found = []
-        for one in data.split(RECORD_END.encode())[:-1]:
-            time, offset, headers, key, value = one.split(PART_END.encode())
-            found.append(loop.record(partition, int(offset.split(b":")[1]), int(time.split(b":")[1]),
-                                     self._part(key), self._part(value), self._headers(headers)))
+        found, _ = self._parse(self._run(CONSUMER, request, *args, *FORMATTER))
         if len(found) != count:
             raise loop.ClientError(None, f"expected {count} records, came {len(found)}")
         return found
+
+    def _parse(self, data):
+        """The whole records of an output of FORMATTER, and what comes after them."""
+        *whole, rest = data.split(RECORD_END.encode())
+        found = []
+        for one in whole:
+            time, partition, offset, headers, key, value = one.split(PART_END.encode())
+            partition, offset, time = (int(part.split(b":")[1]) for part in (partition, offset, time))
+            found.append(loop.record(partition, offset, time, self._part(key), self._part(value),
+                                     self._headers(headers)))
+        return found, rest
 
     @staticmethod
     def _part(data):
@@ -125,6 +138,41 @@ class Tools:
             return []
         parts = [part.split(b":", 1) for part in text.split(HEADER_END.encode())]
         return [(name.decode(), self._part(value)) for name, value in parts]
+
+    def op_group_open(self, request):
+        command = [*self._java, CONSUMER, "--bootstrap-server", request["brokers"], *FORMATTER]
+        command[1:1] = [f"-Dorg.slf4j.simpleLogger.log.{name}=info" for name in groups.LOGGERS]
+        if os.path.exists(self._archive(CONSUMER)):
+            command[1:1] = [f"-XX:SharedArchiveFile={self._archive(CONSUMER)}"]
+        self._members[request["handle"]] = groups.open_member(command, self._parse, request)
+        return {}
+
+    def op_group_poll(self, request):
+        return self._members[request["handle"]].poll(request["ms"])
+
+    def op_group_close(self, request):
+        return self._members.pop(request["handle"]).close()
+
+    def op_group_list(self, request):
+        return {"groups": self._groups.names(request)}
+
+    def op_group_describe(self, request):
+        return {"state": self._groups.state(request), "members": self._groups.members(request)}
+
+    def op_group_offsets(self, request):
+        return {"offsets": self._groups.offsets(request)}
+
+    def op_group_set_offsets(self, request):
+        self._groups.set_offsets(request)
+        return {}
+
+    def op_group_delete_offsets(self, request):
+        self._groups.delete_offsets(request)
+        return {}
+
+    def op_group_delete(self, request):
+        self._groups.delete(request)
+        return {}
 
     def op_offsets(self, request):
         place = f"{request['topic']}:{request['partition']}"

@@ -5,6 +5,7 @@ const readline = require('readline');
 const {CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, logLevel} = require('kafkajs');
 const lz4 = require('lz4-napi');
 const {ZstdCodec} = require('zstd-codec');
+const groups = require('./groups');
 
 // KafkaJS has gzip; the others are registered as its documentation shows ("Compression", "Other").
 CompressionCodecs[CompressionTypes.Snappy] = require('kafkajs-snappy');
@@ -12,10 +13,12 @@ CompressionCodecs[CompressionTypes.LZ4] = () => ({
   compress: async (encoder) => lz4.compressFrame(encoder.buffer),
   decompress: async (buffer) => lz4.decompressFrame(buffer),
 });
-const zstd = new Promise((resolve) => ZstdCodec.run((codec) => resolve(new codec.Simple())));
+const zstd = new Promise((resolve) => ZstdCodec.run(resolve));
+const zstdWith = async (kind) => new ((await zstd)[kind])();
 CompressionCodecs[CompressionTypes.ZSTD] = () => ({
-  compress: async (encoder) => Buffer.from((await zstd).compress(encoder.buffer)),
-  decompress: async (buffer) => Buffer.from((await zstd).decompress(buffer)),
+  compress: async (encoder) => Buffer.from((await zstdWith('Simple')).compress(encoder.buffer)),
+  // Streaming, since frames need not tell how long their content is.
+  decompress: async (buffer) => Buffer.from((await zstdWith('Streaming')).decompress(buffer)),
 });
 const CODECS = {
   none: CompressionTypes.None, gzip: CompressionTypes.GZIP, snappy: CompressionTypes.Snappy,
@@ -103,6 +106,7 @@ const resource = (request, more) =>
   ({type: ConfigResourceTypes.TOPIC, name: request.topic, ...more});
 
 const operations = {
+  consume: (request) => groups.consume(kafka(request, 60), request),
   hello: async () => ({version: require('kafkajs/package.json').version}),
   produce,
   offsets: async (request) => {
@@ -157,9 +161,18 @@ const operations = {
   },
 };
 
+for (const [name, operation] of Object.entries(groups.ofMembers)) {
+  operations[name] = (request) => operation(kafka(request, 60), request);
+}
+for (const [name, operation] of Object.entries(groups.ofAdmin)) {
+  operations[name] = async (request) => operation(await adminOf(request), request);
+}
+
 // Errors are wrapped: the broker's is the innermost, or one of several.
 function codeOf(error) {
-  for (let one = error; one; one = one.cause || (one.errors && one.errors[0]) || one.originalError) {
+  const inner = (one) => one.cause || one.originalError || (one.errors || one.groups || [])[0];
+  for (let one = error; one; one = inner(one)) {
+    if (typeof one.errorCode === 'number') return one.errorCode;
     if (typeof one.code === 'number' && one.code > 0) return one.code;
   }
   return null;

@@ -10,9 +10,11 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../python"))
 sys.dont_write_bytecode = True
 import loop  # noqa: E402
+import member  # noqa: E402
 
 # Between the parts of a record, in both directions; no record has them.
 KEY_END, RECORD_END, HEADERS_END = "\x1e=key=\x1e", "\x1e=end=\x1e", b"\x1e=headers=\x1e"
+FORMAT = "%p %o %T %K %S\\n%k%s%h" + HEADERS_END.decode()
 DEADLINE_S = 80
 CODES = {"Broker: Message size too large": 10, "Broker: Unknown topic or partition": 3}
 
@@ -28,6 +30,9 @@ def run(request, *args, stdin=b""):
 
 
 class Kcat:
+    def __init__(self):
+        self._members = {}
+
     def code_of(self, _):
         return None
 
@@ -96,20 +101,23 @@ class Kcat:
             args += ["-X", f"fetch.max.bytes={request['fetch_max_bytes']}",
                      "-X", f"message.max.bytes={request['fetch_max_bytes']}",
                      "-X", f"fetch.message.max.bytes={request['partition_max_bytes']}"]
-        data = run(request, *args, "-f", "%p %o %T %K %S\n%k%s%h" + HEADERS_END.decode())
-        found = []
-        position = 0
-        while position < len(data):
-            line_end = data.index(b"\n", position)
+        return self._parse(run(request, *args, "-f", FORMAT))[0]
+
+    def _parse(self, data):
+        """The whole records of an output in FORMAT, and what comes after them."""
+        found, position = [], 0
+        while (line_end := data.find(b"\n", position)) >= 0:
             number, offset, time_ms, key_bytes, value_bytes = map(int, data[position:line_end].split())
-            position = line_end + 1
-            key, position = self._part(data, position, key_bytes)
-            value, position = self._part(data, position, value_bytes)
-            end = data.index(HEADERS_END, position)
+            parts_end = line_end + 1 + max(key_bytes, 0) + max(value_bytes, 0)
+            end = data.find(HEADERS_END, parts_end)
+            if end < 0:
+                break
+            key, value_at = self._part(data, line_end + 1, key_bytes)
+            value, headers_at = self._part(data, value_at, value_bytes)
             found.append(loop.record(number, offset, time_ms, key, value,
-                                     self._headers(data[position:end])))
+                                     self._headers(data[headers_at:end])))
             position = end + len(HEADERS_END)
-        return found
+        return found, data[position:]
 
     @staticmethod
     def _part(data, position, count):
@@ -124,6 +132,27 @@ class Kcat:
             return []
         parts = [part.split(b"=", 1) for part in text.split(b",")]
         return [(name.decode(), None if value == b"NULL" else value) for name, value in parts]
+
+    def op_group_open(self, request):
+        """kcat commits by itself; it says on standard error which partitions it has got and given up."""
+        settings = {"partition.assignment.strategy": request["assignor"], "auto.offset.reset": "earliest",
+                    "session.timeout.ms": request["session_timeout_ms"], "heartbeat.interval.ms": 300,
+                    "fetch.wait.max.ms": 50}
+        if request["instance_id"]:
+            settings["group.instance.id"] = request["instance_id"]
+        options = [arg for name, value in settings.items() for arg in ("-X", f"{name}={value}")]
+        self._members[request["handle"]] = member.Member(
+            ["kcat", "-b", request["brokers"], "-u", "-E", "-f", FORMAT, *options, "-G", request["group"],
+             request["topic"]],
+            self._parse, r"(?:assigned|incremental assignment.*\)): (.*)",
+            r"(?:revoked|incremental revoke.*\)): (.*)", r"\[(\d+)\]")
+        return {}
+
+    def op_group_poll(self, request):
+        return self._members[request["handle"]].poll(request["ms"])
+
+    def op_group_close(self, request):
+        return self._members.pop(request["handle"]).close()
 
     def op_offsets(self, request):
         at = {"earliest": -2, "latest": -1}.get(request["at"], request["at"])

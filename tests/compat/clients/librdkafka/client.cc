@@ -1,6 +1,5 @@
 #include "tests/compat/clients/librdkafka/client.h"
 
-#include <functional>
 #include <utility>
 
 namespace compat {
@@ -18,20 +17,6 @@ void OnError(rd_kafka_t*, int, const char*, void*) {}
 struct DestroyQueue {
   void operator()(rd_kafka_queue_t* queue) const { rd_kafka_queue_destroy(queue); }
 };
-struct DestroyEvent {
-  void operator()(rd_kafka_event_t* event) const { rd_kafka_event_destroy(event); }
-};
-using Event = std::unique_ptr<rd_kafka_event_t, DestroyEvent>;
-
-// Waits for the answer to the one call that `call` puts on the queue.
-Event AdminCall(rd_kafka_t* client, const std::function<void(rd_kafka_queue_t*)>& call) {
-  const std::unique_ptr<rd_kafka_queue_t, DestroyQueue> queue(rd_kafka_queue_new(client));
-  call(queue.get());
-  Event event(rd_kafka_queue_poll(queue.get(), kDeadlineMs));
-  if (event == nullptr) throw std::runtime_error("no answer to an admin call in time");
-  CheckNoError(rd_kafka_event_error(event.get()), "admin call");
-  return event;
-}
 
 void CheckTopicResult(const rd_kafka_topic_result_t** results, size_t count) {
   if (count != 1) throw std::runtime_error("expected one result");
@@ -72,7 +57,17 @@ Metadata AllTopics(rd_kafka_t* client) {
 
 }  // namespace
 
-Client NewClient(rd_kafka_type_t type, const Settings& settings) {
+Event AdminCall(rd_kafka_t* client, const std::function<void(rd_kafka_queue_t*)>& call) {
+  const std::unique_ptr<rd_kafka_queue_t, DestroyQueue> queue(rd_kafka_queue_new(client));
+  call(queue.get());
+  Event event(rd_kafka_queue_poll(queue.get(), kDeadlineMs));
+  if (event == nullptr) throw std::runtime_error("no answer to an admin call in time");
+  CheckNoError(rd_kafka_event_error(event.get()), "admin call");
+  return event;
+}
+
+Client NewClient(rd_kafka_type_t type, const Settings& settings, RebalanceCallback* rebalance,
+                 void* opaque) {
   char error[512];
   rd_kafka_conf_t* conf = rd_kafka_conf_new();
   for (const auto& [name, value] : settings) {
@@ -83,6 +78,8 @@ Client NewClient(rd_kafka_type_t type, const Settings& settings) {
   }
   if (type == RD_KAFKA_PRODUCER) rd_kafka_conf_set_dr_msg_cb(conf, &OnDelivery);
   rd_kafka_conf_set_error_cb(conf, &OnError);
+  if (rebalance != nullptr) rd_kafka_conf_set_rebalance_cb(conf, rebalance);
+  rd_kafka_conf_set_opaque(conf, opaque);
   rd_kafka_t* client = rd_kafka_new(type, conf, error, sizeof(error));
   if (client == nullptr) throw std::runtime_error(error);
   return Client(client);

@@ -4,6 +4,7 @@
 
 #include <librdkafka/rdkafka.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -50,8 +51,21 @@ struct DestroyClient {
 };
 using Client = std::unique_ptr<rd_kafka_t, DestroyClient>;
 
-// A producer reports to the Delivery that is a record's opaque.
-Client NewClient(rd_kafka_type_t type, const Settings& settings);
+using RebalanceCallback = void(rd_kafka_t* client, rd_kafka_resp_err_t what,
+                               rd_kafka_topic_partition_list_t* partitions, void* opaque);
+
+// A producer reports to the Delivery that is a record's opaque; `rebalance` is for a group's
+// member.
+Client NewClient(rd_kafka_type_t type, const Settings& settings,
+                 RebalanceCallback* rebalance = nullptr, void* opaque = nullptr);
+
+struct DestroyEvent {
+  void operator()(rd_kafka_event_t* event) const { rd_kafka_event_destroy(event); }
+};
+using Event = std::unique_ptr<rd_kafka_event_t, DestroyEvent>;
+
+// Waits for the answer to the one call that `call` puts on the queue.
+Event AdminCall(rd_kafka_t* client, const std::function<void(rd_kafka_queue_t*)>& call);
 
 class PartitionList {
  public:

@@ -14,41 +14,12 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "tests/compat/clients/librdkafka/client.h"
+#include "tests/compat/clients/librdkafka/group.h"
+#include "tests/compat/clients/librdkafka/record.h"
 
 namespace compat {
 namespace {
-
-std::string Decode(const Json& text) {
-  std::string bytes;
-  if (!absl::Base64Unescape(text.get<std::string>(), &bytes)) throw std::runtime_error("base64");
-  return bytes;
-}
-
-Json Encode(const void* data, size_t bytes) {
-  if (data == nullptr) return nullptr;
-  return absl::Base64Escape(absl::string_view(static_cast<const char*>(data), bytes));
-}
-
-// A part of a record; the pointer is null for null and not for empty.
-struct Part {
-  explicit Part(const Json& text) : null(text.is_null()), bytes(null ? "" : Decode(text)) {}
-  void* data() { return null ? nullptr : bytes.data(); }
-  bool null;
-  std::string bytes;
-};
-
-rd_kafka_headers_t* Headers(const Json& wanted) {
-  rd_kafka_headers_t* headers = rd_kafka_headers_new(wanted.size() + 1);
-  for (const Json& one : wanted) {
-    const auto name = one[0].get<std::string>();
-    Part value(one[1]);
-    rd_kafka_header_add(headers, name.data(), static_cast<ssize_t>(name.size()), value.data(),
-                        static_cast<ssize_t>(value.bytes.size()));
-  }
-  return headers;
-}
 
 void Send(rd_kafka_t* producer, const std::string& topic, const Json& record, Delivery* delivery) {
   Part key(record["k"]), value(record["v"]);
@@ -85,30 +56,6 @@ Settings ProducerSettings(const Json& request) {
   return settings;
 }
 
-Json HeadersOf(const rd_kafka_message_t* message) {
-  Json found = Json::array();
-  rd_kafka_headers_t* headers = nullptr;
-  if (rd_kafka_message_headers(message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) return found;
-  const char* name;
-  const void* value;
-  size_t bytes;
-  for (size_t i = 0;
-       rd_kafka_header_get_all(headers, i, &name, &value, &bytes) == RD_KAFKA_RESP_ERR_NO_ERROR;
-       ++i) {
-    found.push_back({name, Encode(value, bytes)});
-  }
-  return found;
-}
-
-Json RecordOf(const rd_kafka_message_t* message) {
-  return {{"p", message->partition},
-          {"o", message->offset},
-          {"t", rd_kafka_message_timestamp(message, nullptr)},
-          {"k", Encode(message->key, message->key_len)},
-          {"v", Encode(message->payload, message->len)},
-          {"h", HeadersOf(message)}};
-}
-
 class Driver {
  public:
   Json Handle(const Json& request);
@@ -116,12 +63,14 @@ class Driver {
  private:
   Json Produce(const Json& request);
   Json Consume(const Json& request);
+  Json Group(const std::string& op, const Json& request);
   rd_kafka_t* Producer(const Settings& settings);
   rd_kafka_t* Admin(const Json& request) {
     return Producer({{"bootstrap.servers", request["brokers"]}});
   }
 
   std::map<Settings, Client> producers_;
+  std::map<std::string, std::unique_ptr<Member>> members_;  // by their handles
 };
 
 rd_kafka_t* Driver::Producer(const Settings& settings) {
@@ -188,6 +137,26 @@ Json Driver::Consume(const Json& request) {
   return {{"records", found}};
 }
 
+Json Driver::Group(const std::string& op, const Json& request) {
+  if (op == "group_list") return GroupList(Admin(request));
+  if (op == "group_describe") return GroupDescribe(Admin(request), request);
+  if (op == "group_offsets") return GroupOffsets(Admin(request), request);
+  if (op == "group_set_offsets") return GroupSetOffsets(Admin(request), request);
+  if (op == "group_delete_offsets") return GroupDeleteOffsets(Admin(request), request);
+  if (op == "group_delete") return GroupDelete(Admin(request), request);
+  const auto handle = request["handle"].get<std::string>();
+  if (op == "group_open") {
+    members_[handle] = std::make_unique<Member>(request);
+    return Json::object();
+  }
+  Member& member = *members_.at(handle);
+  if (op == "group_poll") return member.Poll(request["ms"].get<int>());
+  if (op == "group_commit") return member.Commit(request["offsets"]);
+  if (op != "group_close") return {};
+  members_.erase(handle);
+  return {{"records", Json::array()}};
+}
+
 Json Driver::Handle(const Json& request) {
   const auto op = request["op"].get<std::string>();
   if (op == "hello") return {{"version", rd_kafka_version_str()}};
@@ -202,6 +171,7 @@ Json Driver::Handle(const Json& request) {
   if (op == "delete_records") return DeleteRecords(Admin(request), request);
   if (op == "describe_config") return DescribeConfig(Admin(request), request);
   if (op == "alter_config") return AlterConfig(Admin(request), request);
+  if (op.starts_with("group_")) return Group(op, request);
   return {};
 }
 

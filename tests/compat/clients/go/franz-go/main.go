@@ -18,6 +18,7 @@ import (
 
 type driver struct {
 	producers map[string]*kgo.Client
+	open      map[string]*member
 }
 
 func codecOf(name string) kgo.CompressionCodec {
@@ -278,16 +279,22 @@ func (d *driver) handle(r *loop.Request) (any, error) {
 	case "consume":
 		return consume(r)
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), loop.Deadline)
+	defer cancel()
+	if r.Handle != "" {
+		return d.members(ctx, r)
+	}
 	// Anew for each: a client answers from the metadata that it has for at least 10 ms.
 	admin, err := kadm.NewOptClient(kgo.SeedBrokers(r.Brokers))
 	if err != nil {
 		return nil, err
 	}
 	defer admin.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), loop.Deadline)
-	defer cancel()
 	if r.Op == "offsets" {
 		return offsets(ctx, admin, r)
+	}
+	if strings.HasPrefix(r.Op, "group_") {
+		return groups(ctx, admin, r)
 	}
 	return topics(ctx, admin, r)
 }
@@ -301,6 +308,6 @@ func code(err error) any {
 }
 
 func main() {
-	d := &driver{producers: map[string]*kgo.Client{}}
+	d := &driver{producers: map[string]*kgo.Client{}, open: map[string]*member{}}
 	loop.Serve(d.handle, code)
 }

@@ -60,6 +60,15 @@ type Request struct {
 	Configs           map[string]string `json:"configs"`
 	Set               map[string]string `json:"set"`
 	Delete            []string          `json:"delete"`
+	Handle            string            `json:"handle"`
+	Group             string            `json:"group"`
+	Assignor          string            `json:"assignor"`
+	InstanceID        *string           `json:"instance_id"`
+	Protocol          string            `json:"protocol"`
+	SessionTimeoutMs  int64             `json:"session_timeout_ms"`
+	Ms                int64             `json:"ms"`
+	Offsets           [][2]int64        `json:"offsets"`
+	Forget            []int32           `json:"forget"`
 }
 
 // Place is "earliest", "latest", or "" and milliseconds.

@@ -15,6 +15,7 @@ import (
 type driver struct {
 	producers map[string]sarama.SyncProducer
 	clients   map[string]sarama.Client
+	open      map[string]*member
 }
 
 func codecOf(name string) sarama.CompressionCodec {
@@ -265,6 +266,9 @@ func (d *driver) handle(r *loop.Request) (any, error) {
 	case "consume":
 		return consume(r)
 	}
+	if r.Handle != "" {
+		return d.members(r)
+	}
 	client, err := d.client(r)
 	if err != nil {
 		return nil, err
@@ -279,6 +283,9 @@ func (d *driver) handle(r *loop.Request) (any, error) {
 	if r.Op == "delete_records" {
 		return d.deleteRecords(client, admin, r)
 	}
+	if strings.HasPrefix(r.Op, "group_") {
+		return groups(admin, r)
+	}
 	return administer(admin, r)
 }
 
@@ -291,6 +298,7 @@ func code(err error) any {
 }
 
 func main() {
-	d := &driver{producers: map[string]sarama.SyncProducer{}, clients: map[string]sarama.Client{}}
+	d := &driver{producers: map[string]sarama.SyncProducer{}, clients: map[string]sarama.Client{},
+		open: map[string]*member{}}
 	loop.Serve(d.handle, code)
 }

@@ -1,5 +1,7 @@
 //! Rust's rdkafka as a driver: JSON lines in, JSON lines out (../../README.md).
 
+mod groups;
+
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
 use std::sync::{Arc, Mutex};
@@ -91,6 +93,7 @@ impl ProducerContext for Context {
 struct Driver {
     producers: HashMap<String, (BaseProducer<Context>, Context)>,
     admins: HashMap<String, AdminClient<DefaultClientContext>>,
+    groups: groups::Groups,
 }
 
 fn headers_of(record: &Value) -> OwnedHeaders {
@@ -349,13 +352,21 @@ impl Driver {
             "delete_records" => self.delete_records(request),
             "describe_config" => self.describe_config(request),
             "alter_config" => self.alter_config(request),
-            _ => return None,
+            "group_list" | "group_describe" | "group_delete" => match self.admin(request) {
+                Ok(admin) => return groups::of_admin(op, admin, request),
+                Err(failed) => Err(failed),
+            },
+            _ => return self.groups.handle(op, request),
         })
     }
 }
 
 fn main() {
-    let mut driver = Driver { producers: HashMap::new(), admins: HashMap::new() };
+    let mut driver = Driver {
+        producers: HashMap::new(),
+        admins: HashMap::new(),
+        groups: groups::Groups::default(),
+    };
     let mut out = std::io::stdout();
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         let answer = match serde_json::from_str::<Value>(&line) {
