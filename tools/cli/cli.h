@@ -34,6 +34,7 @@ void AddLogCommands(CLI::App& app, Context& context);
 void AddLogToolCommands(CLI::App& log, Context& context);
 void AddImportCommands(CLI::App& app, Context& context);
 void AddBenchCommands(CLI::App& app, Context& context);
+void AddTuneCommand(CLI::App& app, Context& context);
 
 // What the user can do about it; empty if nothing comes to mind.
 std::string NextStep(const absl::Status& status);
