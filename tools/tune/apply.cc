@@ -173,13 +173,20 @@ absl::StatusOr<std::vector<Outcome>> Revert(const Tree& tree, const ApplyOptions
   // Of an earlier run, a value that is not ours has come with the start of the machine.
   const bool earlier_run = state.boot != BootOf(tree);
   std::vector<Outcome> outcomes;
-  std::vector<Record> kept;
   for (auto record = state.records.rbegin(); record != state.records.rend(); ++record) {
-    Outcome outcome = RevertOne(tree, options, *record);
-    if (!outcome.status.ok() || (outcome.left && !earlier_run)) kept.push_back(*record);
-    outcomes.push_back(std::move(outcome));
+    outcomes.push_back(RevertOne(tree, options, *record));
   }
-  std::reverse(kept.begin(), kept.end());
+  // Looked at again at the end: some come back with others, a scheduler's nr_requests for one.
+  std::vector<Record> kept;
+  for (size_t i = 0; i < state.records.size(); ++i) {
+    const Record& record = state.records[i];
+    Outcome& outcome = outcomes[state.records.size() - 1 - i];
+    if (IsBack(tree, record)) {
+      outcome = {.path = outcome.path, .before = outcome.before, .after = record.former.value};
+    } else if (!outcome.left || !earlier_run) {
+      kept.push_back(record);
+    }
+  }
   state.records = std::move(kept);
   RT_RETURN_IF_ERROR(state.records.empty() ? RemoveState(options.state_file)
                                            : WriteState(options.state_file, state));

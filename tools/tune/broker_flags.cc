@@ -175,6 +175,10 @@ std::string Quoted(const std::string& text) {
 
 }  // namespace
 
+CpuList CoreCpus(const Machine& machine, Profile profile) {
+  return PlaceCores(machine, profile).cpus;
+}
+
 std::vector<BrokerFlag> ProposeFlags(const Machine& machine, Profile profile) {
   std::vector<BrokerFlag> flags;
   const int cores = ProposeCores(machine, profile, &flags);

@@ -15,6 +15,9 @@ struct BrokerFlag {
   std::string why;
 };
 
+// The CPUs that cores would stand on, where there is no quota.
+CpuList CoreCpus(const Machine& machine, Profile profile);
+
 std::vector<BrokerFlag> ProposeFlags(const Machine& machine, Profile profile);
 
 // "ringtaild --data_dir=... --cores=..."; quoted where a shell needs it.

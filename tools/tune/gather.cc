@@ -148,43 +148,49 @@ Fact<std::string> ProbeUring(const Tree& tree) {
 }
 
 Fact<std::string> FindVirtualisation(const Tree& tree) {
-  for (const char* path : {"/sys/hypervisor/type", "/sys/class/dmi/id/product_name"}) {
-    const Fact<std::string> fact = ReadText(tree, path);
-    if (fact.value && !fact.value->empty()) return fact;
-  }
   const Fact<std::string> info = ReadWhole(tree, "/proc/cpuinfo");
   Fact<std::string> fact{.source = info.source, .unknown = info.unknown};
   if (!info.value) return fact;
   const size_t flags = info.value->find("flags\t");
+  if (flags == std::string::npos) {
+    fact.unknown = "no line \"flags\"";
+    return fact;
+  }
   const absl::string_view line =
-      flags == std::string::npos
-          ? absl::string_view()
-          : absl::string_view(*info.value).substr(flags, info.value->find('\n', flags) - flags);
+      absl::string_view(*info.value).substr(flags, info.value->find('\n', flags) - flags);
   fact.value = absl::StrContains(absl::StrCat(line, " "), " hypervisor ")
                    ? "a virtual machine (the CPU has the flag hypervisor)"
-                   : "none is seen (no DMI, and the CPU has no flag hypervisor)";
+                   : "none (the CPU has no flag hypervisor)";
+  for (const char* path : {"/sys/hypervisor/type", "/sys/class/dmi/id/product_name"}) {
+    const Fact<std::string> name = ReadText(tree, path);
+    if (name.value && !name.value->empty()) absl::StrAppend(&*fact.value, ", ", *name.value);
+  }
   return fact;
 }
 
-Fact<std::string> FindContainer(const Tree& tree) {
+void FindContainer(const Tree& tree, Machine* machine) {
+  // kthreadd is the second process of every Linux, and of the first PID namespace alone.
+  machine->sees_all_processes = tree.ReadValue("/proc/2/comm").value_or("") == "kthreadd";
+  machine->container.source = "/run/.containerenv, /.dockerenv, /run/systemd/container";
+  if (machine->sees_all_processes) return;
   for (const char* path : {"/run/.containerenv", "/.dockerenv"}) {
-    if (tree.Exists(path)) return {.value = path, .source = path};
+    if (tree.Exists(path)) machine->container = {.value = path, .source = path};
   }
   const Fact<std::string> named = ReadText(tree, "/run/systemd/container");
-  if (named.value && !named.value->empty()) return named;
-  return {.source = "/run/.containerenv, /.dockerenv, /run/systemd/container"};
+  if (named.value && !named.value->empty()) machine->container = named;
 }
 
 void FindIrqbalance(const Tree& tree, Machine* machine) {
   machine->irqbalance_pid.source = "/proc/*/comm";
   for (const std::string& name : tree.List("/proc")) {
     if (!IsNumber(name)) continue;
-    const absl::StatusOr<std::string> command =
-        tree.ReadValue(absl::StrCat("/proc/", name, "/comm"));
-    if (!command.ok() || *command != "irqbalance") continue;
-    machine->irqbalance_pid = {.value = ParseInt(name),
-                               .source = absl::StrCat("/proc/", name, "/comm")};
+    const std::string file = absl::StrCat("/proc/", name, "/comm");
+    if (tree.ReadValue(file).value_or("") != "irqbalance") continue;
+    machine->irqbalance_pid = {.value = ParseInt(name), .source = file};
     return;
+  }
+  if (!machine->sees_all_processes) {
+    machine->irqbalance_pid.unknown = "the processes of the machine are not all seen from here";
   }
 }
 
@@ -197,7 +203,8 @@ void GatherKernel(const Tree& tree, Machine* machine) {
   if (release.value && !machine->kernel.value) machine->kernel.unknown = "no version in it";
   machine->uring = ProbeUring(tree);
   machine->virtualisation = FindVirtualisation(tree);
-  machine->container = FindContainer(tree);
+  FindContainer(tree, machine);
+  FindIrqbalance(tree, machine);
   machine->boot = ReadText(tree, "/proc/sys/kernel/random/boot_id");
   const std::string vulnerabilities = "/sys/devices/system/cpu/vulnerabilities";
   for (const std::string& name : tree.List(vulnerabilities)) {
@@ -251,7 +258,6 @@ Machine Gather(const Tree& tree, const std::string& directory) {
   GatherCgroup(tree, &machine);
   GatherNetwork(tree, &machine);
   GatherKernel(tree, &machine);
-  FindIrqbalance(tree, &machine);
   return machine;
 }
 

@@ -164,16 +164,17 @@ void GatherCgroup(const Tree& tree, Machine* machine) {
   if (memory.version == 1) facts.version = 1;
   facts.memory_max =
       SmallestOf(reader, memory, memory.version == 1 ? "memory.limit_in_bytes" : "memory.max");
+  facts.memory_high.source = absl::StrCat(machine->subject, "/cgroup");
   facts.memory_high.unknown = memory.version == 1 ? "version 1 has no such limit" : memory.unknown;
   if (memory.version == 2) facts.memory_high = SmallestOf(reader, memory, "memory.high");
 
   const Groups cpuset = reader.Find("cpuset");
   if (cpuset.version == 1) facts.version = 1;
   facts.cpuset.unknown = cpuset.unknown;
-  if (!cpuset.levels.empty()) {
-    facts.cpuset = ReadText(
-        tree, absl::StrCat(cpuset.levels.front(), cpuset.version == 1 ? "/cpuset.effective_cpus"
-                                                                      : "/cpuset.cpus.effective"));
+  // A group that was not given the controller has no such file, and is bound by the one above.
+  const char* file = cpuset.version == 1 ? "/cpuset.effective_cpus" : "/cpuset.cpus.effective";
+  for (const std::string& level : cpuset.levels) {
+    if (!facts.cpuset.value) facts.cpuset = ReadText(tree, absl::StrCat(level, file));
   }
   GatherIo(reader, &facts);
 }

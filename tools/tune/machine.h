@@ -139,8 +139,11 @@ struct Machine {
   // What io_uring_setup(2) says to this program; not asked of another machine's files.
   Fact<std::string> uring;
   Fact<std::string> virtualisation;
-  Fact<std::string> container;   // by what it shows; no value and no `unknown`: none is seen
-  Fact<int64_t> irqbalance_pid;  // the same
+  // What tells of a container; no value: nothing does. A machine whose own processes are all seen
+  // is none, though its root may have come out of an image and still have the mark.
+  Fact<std::string> container;
+  bool sees_all_processes = false;
+  Fact<int64_t> irqbalance_pid;  // no value and no `unknown`: it does not run
   Fact<std::string> boot;        // kernel.random.boot_id
   std::map<std::string, std::string> vulnerabilities;
 

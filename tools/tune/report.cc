@@ -82,6 +82,8 @@ void AppendOutcomes(const std::vector<Outcome>& outcomes, std::string* out) {
     } else if (outcome.left) {
       absl::StrAppend(out, "  left     ", outcome.path, ": ", outcome.after,
                       ", which is neither what was written nor what was there before\n");
+    } else if (outcome.before == outcome.after) {
+      absl::StrAppend(out, "  is so    ", outcome.path, ": ", outcome.after, "\n");
     } else {
       absl::StrAppend(out, "  changed  ", outcome.path, ": ", outcome.before, " -> ", outcome.after,
                       "\n");
@@ -120,13 +122,17 @@ Json FindingJson(const Finding& finding) {
   return json;
 }
 
+const char* ResultOf(const Outcome& outcome) {
+  if (!outcome.status.ok()) return "failed";
+  if (outcome.left) return "left";
+  return outcome.before == outcome.after ? "unchanged" : "changed";
+}
+
 Json OutcomeJson(const Outcome& outcome) {
   return {{"file", outcome.path},
           {"before", outcome.before},
           {"after", outcome.after},
-          {"result", !outcome.status.ok() ? "failed"
-                     : outcome.left       ? "left"
-                                          : "changed"},
+          {"result", ResultOf(outcome)},
           {"error", std::string(outcome.status.message())}};
 }
 

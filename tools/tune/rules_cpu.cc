@@ -51,9 +51,10 @@ void Smt(const Machine& machine, Profile profile, Findings* findings) {
   if (active.value) {
     finding.found = *active.value != 0 ? "several a core" : "one a core";
     if (*active.value != 0) {
-      finding.note = profile == Profile::kThroughput
-                         ? "all are used: see the flags below"
-                         : "one of each core is used: see the flags below";
+      if (profile == Profile::kThroughput) finding.note = "all are used: see the flags below";
+      if (profile == Profile::kLatency || profile == Profile::kBalanced) {
+        finding.note = "one of each core is used: see the flags below";
+      }
     }
   }
   findings->push_back(std::move(finding));
@@ -122,6 +123,24 @@ std::string WantedGovernor(const CpuFacts& cpu, Profile profile, const std::stri
   return lowest && available("schedutil") ? "schedutil" : governor;
 }
 
+// Commands for `cpus`, or for every CPU where these are all of them.
+void SetGovernor(const CpuList& cpus, bool all, const std::string& wanted, Finding* finding) {
+  const std::string file = "/cpufreq/scaling_governor";
+  if (all) {
+    const std::string files = absl::StrCat("/sys/devices/system/cpu/cpu*", file);
+    finding->now = {absl::StrCat("echo ", wanted, " | tee ", files)};
+    finding->lasting = {absl::StrCat("echo 'w ", files, " - - - - ", wanted,
+                                     "' >> /etc/tmpfiles.d/90-ringtail.conf")};
+    return;
+  }
+  const std::string each = absl::StrCat("for n in ", absl::StrJoin(cpus, " "), "; do echo ");
+  finding->now.push_back(
+      absl::StrCat(each, wanted, " > /sys/devices/system/cpu/cpu$n", file, "; done"));
+  finding->lasting.push_back(absl::StrCat(each, "\"w /sys/devices/system/cpu/cpu$n", file,
+                                          " - - - - ", wanted,
+                                          "\"; done >> /etc/tmpfiles.d/90-ringtail.conf"));
+}
+
 void Governor(const Machine& machine, Profile profile, Findings* findings) {
   const CpuFacts& cpu = machine.cpu;
   Finding finding{
@@ -149,10 +168,7 @@ void Governor(const Machine& machine, Profile profile, Findings* findings) {
            .value = wanted,
            .also = {absl::StrCat(frequency, "energy_performance_preference")}});
     }
-    const std::string files = "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor";
-    finding.now = {absl::StrCat("echo ", wanted, " | tee ", files)};
-    finding.lasting = {absl::StrCat("echo 'w ", files, " - - - - ", wanted,
-                                    "' >> /etc/tmpfiles.d/90-ringtail.conf")};
+    SetGovernor(cpus, cpu.governor.cpus_by_value.size() == 1, wanted, &finding);
   }
   finding.found = absl::StrJoin(parts, ", ");
   if (!cpu.governor_driver.empty()) {
@@ -248,7 +264,8 @@ void Clock(const Machine& machine, Profile, Findings* findings) {
       // Not for a program to do: the kernel may have left the TSC for a reason.
       if (std::find(all.begin(), all.end(), "tsc") != all.end()) {
         finding.now = {absl::StrCat("echo tsc > ", clock.source)};
-        finding.lasting = {"add clocksource=tsc to the kernel's command line"};
+        finding.lasting = {
+            "# clocksource=tsc in GRUB_CMDLINE_LINUX of /etc/default/grub, then: update-grub"};
       }
     }
   }
@@ -298,9 +315,13 @@ void Mitigations(const Machine& machine, Profile, Findings* findings) {
     if (absl::StartsWith(state, "Vulnerable")) vulnerable.push_back(name);
   }
   finding.verdict = Verdict::kInfo;
+  const auto named = [](const std::vector<std::string>& names, const char* what) {
+    return names.empty()
+               ? absl::StrCat("none ", what)
+               : absl::StrCat(names.size(), " ", what, " (", absl::StrJoin(names, ", "), ")");
+  };
   finding.found =
-      absl::StrCat(mitigated.size(), " mitigated (", absl::StrJoin(mitigated, ", "), "), ",
-                   vulnerable.size(), " vulnerable (", absl::StrJoin(vulnerable, ", "), ")");
+      absl::StrCat(named(mitigated, "mitigated"), ", ", named(vulnerable, "vulnerable"));
   if (machine.vulnerabilities.empty()) {
     finding.found.clear();
     Say(&finding, Verdict::kUnknown, "the directory cannot be read, or is empty");

@@ -2,6 +2,7 @@
 #include <set>
 
 #include "absl/strings/str_join.h"
+#include "tools/tune/broker_flags.h"
 #include "tools/tune/rule.h"
 
 namespace ringtail::tune {
@@ -16,7 +17,7 @@ CpuList DeliveredTo(const DeviceInterrupts& device) {
 }
 
 std::string Text(const DeviceInterrupts& device) {
-  return absl::StrCat(device.interrupts.size(), " on CPU ", FormatCpuList(DeliveredTo(device)));
+  return absl::StrCat(device.interrupts.size(), ", on CPU ", FormatCpuList(DeliveredTo(device)));
 }
 
 bool AllOnOne(const Machine& machine, const DeviceInterrupts& device) {
@@ -34,15 +35,14 @@ void Balance(const Machine& machine, Profile profile, Findings* findings) {
   if (pid.value) {
     finding.found = absl::StrCat("runs, process ", *pid.value);
     if (profile == Profile::kLatency) {
-      Say(&finding, Verdict::kAdvice,
-          "keep it away from the CPUs of --cores below (LIST: what is in that flag)");
+      Say(&finding, Verdict::kAdvice, "keep it away from the CPUs of the cores (the flags below)");
       finding.now = {"systemctl stop irqbalance"};
-      finding.lasting = {
-          "echo 'IRQBALANCE_BANNED_CPULIST=LIST' >> /etc/default/irqbalance && systemctl restart "
-          "irqbalance"};
+      finding.lasting = {absl::StrCat(
+          "echo 'IRQBALANCE_BANNED_CPULIST=", FormatCpuList(CoreCpus(machine, profile)),
+          "' >> /etc/default/irqbalance && systemctl restart irqbalance")};
     }
-  } else if (InContainer(machine)) {
-    Say(&finding, Verdict::kUnknown, "a container does not see the host's processes");
+  } else if (!pid.unknown.empty()) {
+    Say(&finding, Verdict::kUnknown, pid.unknown);
   } else {
     finding.found = "does not run";
   }
@@ -63,11 +63,14 @@ void Network(const Machine& machine, Profile profile, Findings* findings) {
       findings->push_back(std::move(finding));
       continue;
     }
-    finding.found = absl::StrCat(
-        nic.receive_queues, " receive queues; ", Text(nic.interrupts),
-        nic.steering_cpus.empty() ? "" : absl::StrCat("; rps_cpus ", nic.steering_cpus));
+    finding.found = absl::StrCat(Text(nic.interrupts), "; receive queues: ", nic.receive_queues);
+    // rps_cpus is a mask, "00,00000000" where nothing is steered.
+    if (nic.steering_cpus.find_first_not_of("0,") != std::string::npos) {
+      absl::StrAppend(&finding.found, "; rps_cpus ", nic.steering_cpus);
+    }
     if (AllOnOne(machine, nic.interrupts) && nic.receive_queues > 1 &&
-        profile != Profile::kLaptop && !machine.irqbalance_pid.value) {
+        profile != Profile::kLaptop && !machine.irqbalance_pid.value &&
+        machine.irqbalance_pid.unknown.empty()) {
       Say(&finding, Verdict::kAdvice,
           "spread them: all are on one CPU, and irqbalance is not here");
       // Not for --apply: a driver may manage them itself and refuse, and a reset undoes it.

@@ -26,6 +26,12 @@ void Version(const Machine& machine, Profile, Findings* findings) {
   findings->push_back(std::move(finding));
 }
 
+// What was found does not settle it.
+void Unknown(Finding* finding, const std::string& why) {
+  Say(finding, Verdict::kUnknown, absl::StrCat(finding->found, why.empty() ? "" : "; ", why));
+  finding->found.clear();
+}
+
 void Uring(const Machine& machine, Profile, Findings* findings) {
   const Fact<std::string>& disabled = machine.sysctl("kernel.io_uring_disabled");
   Finding finding{.id = "kernel.io_uring", .title = "io_uring", .source = disabled.source};
@@ -62,11 +68,15 @@ void Uring(const Machine& machine, Profile, Findings* findings) {
         "a kernel without it");
     finding.now = {"docker run --security-opt seccomp=PROFILE, see README.md (Containers)"};
   } else if (!machine.uring.value && machine.seccomp.value.value_or(0) == 2) {
-    Say(&finding, Verdict::kUnknown,
-        absl::StrCat("a seccomp filter is in force (", machine.seccomp.source,
-                     "), which the files do not tell more about"));
+    Unknown(&finding, absl::StrCat("a seccomp filter is in force (", machine.seccomp.source,
+                                   "), and the files do not tell what it refuses"));
   } else if (!disabled.value && !machine.uring.value) {
-    Say(&finding, Verdict::kUnknown, "before Linux 6.6 there is no such sysctl");
+    // The sysctl came with Linux 6.6; before, only a filter could refuse it.
+    if (machine.kernel.value && *machine.kernel.value < KernelVersion{6, 6}) {
+      finding.note = "this kernel has no switch for it, and no seccomp filter is in force";
+    } else {
+      Unknown(&finding, "");
+    }
   }
   findings->push_back(std::move(finding));
 }

@@ -11,6 +11,7 @@ namespace {
 constexpr int64_t kKiB = 1024;
 constexpr int64_t kMiB = 1024 * kKiB;
 constexpr int64_t kWantedDescriptors = 65536;
+constexpr const char* kInTheShell = "  # as root, in the shell that starts the broker";
 constexpr int64_t kRingBytes = 200 * kKiB;  // of a core's ring, README.md (Containers)
 
 std::string Number(int64_t limit) {
@@ -39,7 +40,8 @@ void Descriptors(const Machine& machine, Profile profile, Findings* findings) {
   Because(&finding,
           "The broker raises its own limit to the hard one and shares it between connections and "
           "segment files; beyond that partitions take turns and connections are closed.",
-          "getrlimit(2) (RLIMIT_NOFILE); README.md (Limits and defaults)");
+          "getrlimit(2) (RLIMIT_NOFILE); systemd.exec(5); limits.conf(5); README.md (Limits and "
+          "defaults)");
   if (limit.value) {
     const int64_t hard = limit.value->hard;
     finding.found = absl::StrCat("hard limit ", Number(hard), ", ", Whose(machine));
@@ -48,11 +50,9 @@ void Descriptors(const Machine& machine, Profile profile, Findings* findings) {
     const bool few = hard < kFewDescriptors;
     if (hard < kWantedDescriptors && (profile != Profile::kLaptop || few)) {
       Say(&finding, few ? Verdict::kWarning : Verdict::kAdvice, finding.note);
-      finding.now = {
-          absl::StrCat("ulimit -n ", kWantedDescriptors, " (as root, before the broker)")};
-      finding.lasting = {absl::StrCat("LimitNOFILE=", kWantedDescriptors,
-                                      " in the broker's unit, systemd.exec(5); for a login: "
-                                      "/etc/security/limits.d, limits.conf(5)")};
+      finding.now = {absl::StrCat("ulimit -n ", kWantedDescriptors, kInTheShell)};
+      finding.lasting = {absl::StrCat("systemctl edit ringtail.service  # [Service] LimitNOFILE=",
+                                      kWantedDescriptors)};
     }
   }
   findings->push_back(std::move(finding));
@@ -84,7 +84,7 @@ void LockedMemory(const Machine& machine, Profile, Findings* findings) {
   Because(&finding,
           "For an ordinary user the memory of the rings counts against it, some 200 KiB a core; "
           "the broker does not start where it is too little.",
-          "getrlimit(2) (RLIMIT_MEMLOCK); README.md (Containers)");
+          "getrlimit(2) (RLIMIT_MEMLOCK); systemd.exec(5); README.md (Containers)");
   if (limit.value) {
     const int64_t hard = limit.value->hard;
     const int64_t needed = CoreCount(machine) * kRingBytes;
@@ -96,8 +96,9 @@ void LockedMemory(const Machine& machine, Profile, Findings* findings) {
       const bool exempt = machine.may_lock_memory.value.value_or(0) != 0;
       if (exempt) absl::StrAppend(&finding.note, "; root (CAP_IPC_LOCK) is exempt");
       Say(&finding, exempt ? Verdict::kInfo : Verdict::kWarning, finding.note);
-      finding.now = {"ulimit -l 65536 (as root, before the broker; docker run --ulimit memlock=)"};
-      finding.lasting = {"LimitMEMLOCK=64M in the broker's unit, systemd.exec(5)"};
+      finding.now = {absl::StrCat("ulimit -l 65536", kInTheShell),
+                     "docker run --ulimit memlock=67108864:67108864 ..."};
+      finding.lasting = {"systemctl edit ringtail.service  # [Service] LimitMEMLOCK=64M"};
     }
   }
   findings->push_back(std::move(finding));
@@ -122,11 +123,11 @@ Finding AboutLimit(const char* id, const char* title, const Fact<T>& fact) {
 void CpuTime(const Machine& machine, Profile profile, Findings* findings) {
   const CgroupFacts& cgroup = machine.cgroup;
   Finding finding = AboutLimit("cgroup.cpu", "CPU time", cgroup.cpus);
-  Because(
-      &finding,
-      "A quota that is used up stops all threads until the next period, 100 ms unless said: "
-      "core threads with all their partitions. CPUs of their own (a cpuset) never stop them.",
-      "Documentation/scheduler/sched-bwc.rst; Documentation/admin-guide/cgroup-v2.rst (cpu.max)");
+  Because(&finding,
+          "A quota that is used up stops all threads until the next period, 100 ms unless said: "
+          "core threads with all their partitions. CPUs of their own (a cpuset) never stop them.",
+          "Documentation/scheduler/sched-bwc.rst; Documentation/admin-guide/cgroup-v2.rst "
+          "(cpu.max); systemd.resource-control(5)");
   if (cgroup.cpus.value) {
     finding.found = absl::StrFormat("%.2f CPUs", *cgroup.cpus.value);
     const int64_t throttled = cgroup.throttled.value.value_or(0);
@@ -142,9 +143,9 @@ void CpuTime(const Machine& machine, Profile profile, Findings* findings) {
       const int cores = std::max(static_cast<int>(*cgroup.cpus.value), 1);
       const std::string cpus = cores == 1 ? "0" : absl::StrCat("0-", cores - 1);
       finding.now = {absl::StrCat("docker update --cpu-quota=-1 --cpuset-cpus=", cpus,
-                                  " CONTAINER (the CPUs are an example)"),
-                     absl::StrCat("systemctl set-property UNIT CPUQuota= AllowedCPUs=", cpus,
-                                  " (lasts, systemd.resource-control(5))")};
+                                  " CONTAINER  # or others")};
+      finding.lasting = {absl::StrCat("systemctl set-property UNIT CPUQuota= AllowedCPUs=", cpus,
+                                      "  # or others")};
     }
   }
   findings->push_back(std::move(finding));
@@ -173,16 +174,15 @@ void Memory(const Machine& machine, Profile, Findings* findings) {
     if (machine.memory_bytes.value) {
       absl::StrAppend(&finding.found, " of ", SizeText(*machine.memory_bytes.value));
     }
-    finding.note = "see core_bytes_max and group_bytes_max in the flags below";
+    finding.note = "the flags below keep within it";
     constexpr int64_t kLeastPerCore = 256 * kMiB;
     if (bytes < CoreCount(machine) * kLeastPerCore) {
       Say(&finding, Verdict::kAdvice,
           absl::StrCat("little for ", CoreCount(machine),
                        " cores: give it more, or fewer cores (--cores)"));
-      finding.now = {absl::StrCat("docker update --memory=",
-                                  CoreCount(machine) * kLeastPerCore / kMiB, "m CONTAINER"),
-                     absl::StrCat("systemctl set-property UNIT MemoryMax=",
-                                  CoreCount(machine) * kLeastPerCore / kMiB, "M")};
+      const int64_t mib = CoreCount(machine) * kLeastPerCore / kMiB;
+      finding.now = {absl::StrCat("docker update --memory=", mib, "m CONTAINER")};
+      finding.lasting = {absl::StrCat("systemctl set-property UNIT MemoryMax=", mib, "M")};
     }
   }
   findings->push_back(std::move(finding));
@@ -195,12 +195,15 @@ void MemoryHigh(const Machine& machine, Profile profile, Findings* findings) {
           "A log fills any limit with page cache. Above this one every thread that takes memory "
           "first frees some, core threads too, and is made to sleep.",
           "Documentation/admin-guide/cgroup-v2.rst (memory.high)");
-  if (machine.cgroup.version == 1 && !high.value) finding.verdict = Verdict::kInfo;
+  if (machine.cgroup.version == 1 && finding.verdict == Verdict::kUnknown) {
+    finding.found = finding.note;
+    Say(&finding, Verdict::kInfo, "");
+  }
   if (high.value) {
     finding.found = SizeText(*high.value);
     if (profile != Profile::kLaptop) {
       Say(&finding, Verdict::kAdvice, "leave the limit to memory.max");
-      finding.now = {"systemctl set-property UNIT MemoryHigh=infinity"};
+      finding.lasting = {"systemctl set-property UNIT MemoryHigh=infinity"};
     }
   }
   findings->push_back(std::move(finding));
@@ -219,7 +222,7 @@ void Io(const Machine& machine, Profile profile, Findings* findings) {
     Say(&finding, profile == Profile::kLatency ? Verdict::kAdvice : Verdict::kInfo,
         "appends wait once it is reached");
     if (profile == Profile::kLatency) {
-      finding.now = {
+      finding.lasting = {
           "systemctl set-property UNIT IOReadBandwidthMax= IOWriteBandwidthMax= "
           "IOReadIOPSMax= IOWriteIOPSMax="};
     }

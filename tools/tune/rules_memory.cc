@@ -21,6 +21,14 @@ struct DirtyLimit {
   std::optional<int64_t> bytes;
 };
 
+// A group of version 2 has limits of its own, the same part of its memory (cgroup-v2.rst,
+// Writeback); one of version 1 has none.
+std::optional<int64_t> GroupMemory(const Machine& machine) {
+  if (machine.cgroup.version != 2 || !machine.memory_bytes.value) return {};
+  const std::optional<int64_t>& group = machine.cgroup.memory_max.value;
+  return group && *group < *machine.memory_bytes.value ? group : std::nullopt;
+}
+
 DirtyLimit ReadDirty(const Machine& machine, const std::string& pair) {
   DirtyLimit limit{.bytes_name = absl::StrCat(pair, "_bytes"),
                    .ratio_name = absl::StrCat(pair, "_ratio")};
@@ -33,7 +41,7 @@ DirtyLimit ReadDirty(const Machine& machine, const std::string& pair) {
   if (bytes.value_or(0) > 0) {
     limit.bytes = bytes;
   } else if (ratio && *ratio >= 0 && *ratio <= 100 && machine.memory_bytes.value) {
-    limit.bytes = *machine.memory_bytes.value / 100 * *ratio;
+    limit.bytes = GroupMemory(machine).value_or(*machine.memory_bytes.value) / 100 * *ratio;
   }
   return limit;
 }
@@ -69,6 +77,14 @@ void DirtyBackground(const Machine& machine, Profile profile, Findings* findings
   findings->push_back(std::move(finding));
 }
 
+// The smallest ratio with which writers run free up to `needed`, or the largest that one would set.
+int64_t WantedRatio(Profile profile, int64_t begins, int64_t percent, int64_t needed) {
+  const int64_t most = profile == Profile::kThroughput ? 60 : 40;
+  int64_t ratio = 30;
+  while (ratio < most && (begins + ratio * percent) / 2 < needed) ratio += 10;
+  return ratio;
+}
+
 // The kernel makes writers wait from the middle between the two limits on.
 void DirtyMaximum(const Machine& machine, Profile profile, Findings* findings) {
   const DirtyLimit limit = ReadDirty(machine, "vm.dirty");
@@ -85,19 +101,19 @@ void DirtyMaximum(const Machine& machine, Profile profile, Findings* findings) {
         WantsLessBackground(background, profile) ? kLatencyBackgroundBytes : *background.bytes;
     const int64_t needed = CoreCount(machine) * kJournalBytes;
     const auto free_run = [begins](int64_t maximum) { return (begins + maximum) / 2; };
-    const std::string numbers =
-        absl::StrCat("writers run free up to ", SizeText(free_run(*limit.bytes)), ", ",
-                     CoreCount(machine), " cores may dirty ", SizeText(needed));
-    finding.note = numbers;
+    finding.note = absl::StrCat("writers run free up to ", SizeText(free_run(*limit.bytes)), ", ",
+                                CoreCount(machine), " cores may dirty ", SizeText(needed));
     const int64_t percent = *machine.memory_bytes.value / 100;
-    int64_t wanted = 0;
-    for (const int64_t ratio : {30, 40, 60}) {
-      wanted = ratio;
-      if (free_run(ratio * percent) >= needed) break;
-    }
-    if (free_run(*limit.bytes) < needed && wanted * percent > *limit.bytes &&
-        profile != Profile::kLaptop) {
-      Say(&finding, Verdict::kAdvice, numbers);
+    const int64_t wanted = WantedRatio(profile, begins, percent, needed);
+    if (free_run(*limit.bytes) >= needed || profile == Profile::kLaptop) {
+      // Enough, or nobody waits for it.
+    } else if (GroupMemory(machine)) {
+      Say(&finding, Verdict::kInfo,
+          absl::StrCat(finding.note,
+                       "; the group's memory bounds it, --journal_bytes_max what the "
+                       "broker dirties"));
+    } else if (wanted * percent > *limit.bytes) {
+      Say(&finding, Verdict::kAdvice, finding.note);
       SetSysctl(&finding, limit.ratio_name, absl::StrCat(wanted), limit.bytes_name);
     }
   }
@@ -112,7 +128,8 @@ void DirtyAge(const Machine& machine, Profile, Findings* findings) {
           "kernel's usual 30 s are over.",
           "Documentation/admin-guide/sysctl/vm.rst (dirty_expire_centisecs, "
           "dirty_writeback_centisecs)");
-  if (!finding.found.empty()) absl::StrAppend(&finding.found, " centiseconds");
+  const std::optional<int64_t> centiseconds = ParseInt(finding.found);
+  if (centiseconds) finding.found = absl::StrCat(*centiseconds / 100, " s");
   if (machine.sysctl("vm.dirty_writeback_centisecs").value.value_or("") == "0") {
     Say(&finding, Verdict::kAdvice,
         absl::StrCat(SysctlPath("vm.dirty_writeback_centisecs"),
@@ -125,6 +142,8 @@ void DirtyAge(const Machine& machine, Profile, Findings* findings) {
   findings->push_back(std::move(finding));
 }
 
+bool IsMemory(const std::string& swap) { return absl::StartsWith(swap, "/dev/zram"); }
+
 void Swappiness(const Machine& machine, Profile profile, Findings* findings) {
   Finding finding = AboutSysctl(machine, "memory.swappiness", "swappiness", "vm.swappiness");
   Because(&finding,
@@ -134,13 +153,15 @@ void Swappiness(const Machine& machine, Profile profile, Findings* findings) {
           "Documentation/admin-guide/sysctl/vm.rst (swappiness)");
   const std::optional<int64_t> value = ParseInt(finding.found);
   const int64_t most = profile == Profile::kLatency ? 1 : 10;
-  if (value && machine.swaps.value && machine.swaps.value->empty()) {
+  if (!value || !machine.swaps.value) {
+    if (value) finding.note = absl::StrCat("whether there is swap is unknown (/proc/swaps)");
+  } else if (machine.swaps.value->empty()) {
     finding.note = "there is no swap (/proc/swaps)";
-  } else if (value && *value > most && profile != Profile::kLaptop) {
+  } else if (std::all_of(machine.swaps.value->begin(), machine.swaps.value->end(), IsMemory)) {
+    finding.note = "swap is compressed memory, not a disk (/proc/swaps)";
+  } else if (*value > most && profile != Profile::kLaptop) {
     Say(&finding, Verdict::kAdvice,
-        absl::StrCat("swap is on ",
-                     absl::StrJoin(
-                         machine.swaps.value.value_or(std::vector<std::string>{"unknown"}), ", ")));
+        absl::StrCat("swap is on ", absl::StrJoin(*machine.swaps.value, ", ")));
     SetSysctl(&finding, "vm.swappiness", absl::StrCat(most));
   }
   findings->push_back(std::move(finding));

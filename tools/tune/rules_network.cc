@@ -53,8 +53,7 @@ void Buffers(const Machine& machine, Profile profile, Findings* findings) {
                     receive ? "receive buffers" : "send buffers", name);
     Because(&finding,
             "The last of the three bounds what the kernel grows a connection's buffer to, and with "
-            "it the bytes under way: bandwidth times round trip. The broker leaves sizes to the "
-            "kernel, so net.core.rmem_max and wmem_max do not matter.",
+            "it the bytes under way: bandwidth times round trip.",
             "tcp(7) (tcp_rmem, tcp_wmem); Documentation/networking/ip-sysctl.rst");
     const std::vector<std::string> three = absl::StrSplit(finding.found, ' ');
     const std::optional<int64_t> most = ParseInt(three.back());
@@ -64,6 +63,22 @@ void Buffers(const Machine& machine, Profile profile, Findings* findings) {
     }
     findings->push_back(std::move(finding));
   }
+}
+
+void AskedForBuffers(const Machine& machine, Profile, Findings* findings) {
+  Finding finding = AboutSysctl(machine, "network.asked_for_buffers",
+                                "buffers a program may ask for", "net.core.rmem_max");
+  Because(
+      &finding,
+      "It bounds setsockopt(SO_RCVBUF, SO_SNDBUF). The broker asks for nothing and leaves sizes "
+      "to the kernel; a client that asks is bound by it.",
+      "socket(7) (rmem_max, wmem_max); Documentation/admin-guide/sysctl/net.rst");
+  if (finding.verdict == Verdict::kFine) {
+    finding.verdict = Verdict::kInfo;
+    absl::StrAppend(&finding.found, " to receive, ",
+                    machine.sysctl("net.core.wmem_max").value.value_or("unknown"), " to send");
+  }
+  findings->push_back(std::move(finding));
 }
 
 void IdleRestart(const Machine& machine, Profile profile, Findings* findings) {
@@ -108,6 +123,8 @@ void Ports(const Machine& machine, Profile, Findings* findings) {
 
 }  // namespace
 
-std::vector<Rule> NetworkRules() { return {&Backlog, &SynBacklog, &Buffers, &IdleRestart, &Ports}; }
+std::vector<Rule> NetworkRules() {
+  return {&Backlog, &SynBacklog, &Buffers, &AskedForBuffers, &IdleRestart, &Ports};
+}
 
 }  // namespace ringtail::tune

@@ -3,6 +3,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "tools/tune/rule.h"
 
 namespace ringtail::tune {
@@ -10,6 +11,15 @@ namespace {
 
 bool IsOneOf(const std::string& word, std::initializer_list<const char*> words) {
   return std::any_of(words.begin(), words.end(), [&](const char* each) { return word == each; });
+}
+
+// A file of /sys/block/DEVICE/queue; udev(7) sets it whenever the device appears.
+void SetQueue(Finding* finding, const std::string& device, const std::string& path,
+              const std::string& value) {
+  SetFile(finding, path, value);
+  finding->lasting = {absl::StrCat("echo 'ACTION==\"add|change\", KERNEL==\"", device,
+                                   "\", ATTR{queue/", path.substr(path.rfind('/') + 1), "}=\"",
+                                   value, "\"' >> /etc/udev/rules.d/90-ringtail.rules")};
 }
 
 void JudgeType(const Machine& machine, const std::string& type, Finding* finding) {
@@ -21,8 +31,8 @@ void JudgeType(const Machine& machine, const std::string& type, Finding* finding
       Say(finding, Verdict::kWarning,
           "it has no journal of its own: a power cut leaves it to be repaired, and files may be "
           "lost that the broker had made durable");
-      finding->now = {absl::StrCat("umount the file system, then: tune2fs -O has_journal ",
-                                   storage.mount.value->source)};
+      finding->now = {absl::StrCat("tune2fs -O has_journal ", storage.mount.value->source,
+                                   "  # while it is not mounted")};
       return;
     }
     finding->note =
@@ -62,36 +72,50 @@ void FileSystem(const Machine& machine, Profile, Findings* findings) {
   findings->push_back(std::move(finding));
 }
 
-// What is wrong with the options, worst first; empty: nothing.
-std::string BadOptions(const Mount& mount, Verdict* verdict, std::string* remount) {
-  const auto bad = [&](Verdict how, const char* options, const char* why) {
-    *verdict = how;
-    *remount = options;
-    return std::string(why);
-  };
+struct BadOption {
+  Verdict verdict;
+  const char* remount;  // what is right; empty: not while it is mounted
+  const char* why;
+};
+
+std::vector<BadOption> BadOptions(const Mount& mount) {
+  std::vector<BadOption> bad;
   const auto has = [&mount](const char* option) { return HasOption(mount, option); };
-  if (has("ro")) return bad(Verdict::kWarning, "rw", "read-only: the broker cannot start");
+  if (has("ro")) bad.push_back({Verdict::kWarning, "rw", "read-only: the broker cannot start"});
   if (has("nobarrier") || OptionValue(mount, "barrier").value_or("") == "0") {
-    return bad(Verdict::kWarning, "barrier=1",
-               "flushes are not sent to the disk: a power cut loses what was acknowledged, unless "
-               "its cache has a battery");
+    bad.push_back(
+        {Verdict::kWarning, "barrier=1",
+         "no flushes are sent to the disk: a power cut loses what was acknowledged, unless "
+         "the disk's cache has a battery"});
   }
   if (OptionValue(mount, "data").value_or("") == "journal") {
-    return bad(Verdict::kWarning, "",
-               "data=journal: each byte is written twice, and direct writes, which the broker's "
-               "journal uses, are not");
+    bad.push_back(
+        {Verdict::kWarning, "",
+         "data=journal: each byte is written twice, and there are no direct writes, which "
+         "the broker's journal uses"});
   }
-  if (has("sync")) return bad(Verdict::kAdvice, "async", "sync: each buffered write waits");
-  if (has("strictatime") || (!has("relatime") && !has("noatime") && !has("lazytime") &&
-                             IsOneOf(mount.type, {"ext4", "xfs", "btrfs"}))) {
-    return bad(Verdict::kAdvice, "noatime", "each read of a segment writes its inode");
+  if (has("sync")) bad.push_back({Verdict::kAdvice, "async", "sync: each buffered write waits"});
+  // strictatime is what is not named.
+  if (!has("relatime") && !has("noatime") && IsOneOf(mount.type, {"ext4", "xfs", "btrfs"})) {
+    bad.push_back({Verdict::kAdvice, "noatime",
+                   "neither relatime nor noatime: each read of a segment changes its inode"});
   }
   if (has("discard") && IsOneOf(mount.type, {"ext4", "xfs"})) {
-    return bad(Verdict::kAdvice, "nodiscard",
-               "discard: each segment that retention removes is told to the disk at once, while "
-               "journals are written; fstrim does it at a quiet time");
+    bad.push_back(
+        {Verdict::kAdvice, "nodiscard",
+         "discard: each segment that retention removes is told to the disk at once, while "
+         "journals are written; fstrim does it at a quiet time"});
   }
-  return "";
+  return bad;
+}
+
+// Each once: those of the mount and of the file system overlap.
+std::string OptionsText(const Mount& mount) {
+  std::vector<std::string> shown;
+  for (const absl::string_view option : absl::StrSplit(mount.options, ',')) {
+    if (std::find(shown.begin(), shown.end(), option) == shown.end()) shown.emplace_back(option);
+  }
+  return absl::StrJoin(shown, ",");
 }
 
 void MountOptions(const Machine& machine, Profile profile, Findings* findings) {
@@ -101,17 +125,20 @@ void MountOptions(const Machine& machine, Profile profile, Findings* findings) {
           "mount(8); ext4(5); xfs(5); fstrim(8); Documentation/admin-guide/ext4.rst");
   if (fact.value) {
     const Mount& mount = *fact.value;
-    finding.found = mount.options;
-    Verdict verdict = Verdict::kFine;
-    std::string remount;
-    const std::string bad = BadOptions(mount, &verdict, &remount);
-    if (!bad.empty() && (profile != Profile::kLaptop || verdict == Verdict::kWarning)) {
-      Say(&finding, verdict, bad);
-      if (!remount.empty()) {
-        finding.now = {absl::StrCat("mount -o remount,", remount, " ", mount.point)};
-      }
-      if (remount == "nodiscard") finding.now.push_back("systemctl enable --now fstrim.timer");
-      finding.lasting = {absl::StrCat("change the options of ", mount.point, " in /etc/fstab")};
+    finding.found = OptionsText(mount);
+    std::vector<std::string> notes, remount;
+    for (const BadOption& bad : BadOptions(mount)) {
+      if (profile == Profile::kLaptop && bad.verdict != Verdict::kWarning) continue;
+      finding.verdict = std::max(finding.verdict, bad.verdict);
+      notes.emplace_back(bad.why);
+      if (*bad.remount != '\0') remount.emplace_back(bad.remount);
+    }
+    finding.note = absl::StrJoin(notes, ". ");
+    if (!remount.empty()) {
+      const std::string options = absl::StrJoin(remount, ",");
+      finding.now = {absl::StrCat("mount -o remount,", options, " ", mount.point)};
+      if (remount.back() == "nodiscard") finding.lasting = {"systemctl enable --now fstrim.timer"};
+      finding.lasting.push_back(absl::StrCat("# in /etc/fstab, ", options, " for ", mount.point));
     }
   }
   findings->push_back(std::move(finding));
@@ -150,15 +177,12 @@ void Scheduler(const Disk& disk, Profile profile, Finding* finding) {
   if (wanted == Chosen(*disk.scheduler.value)) return;
   if (std::find(all.begin(), all.end(), wanted) == all.end()) return;
   Say(finding, Verdict::kAdvice, absl::StrCat(wanted, ": the journal's writes go straight on"));
-  SetFile(finding, disk.scheduler.source, wanted);
+  SetQueue(finding, disk.name, disk.scheduler.source, wanted);
   std::vector<std::string>& also = finding->changes.back().also;
   also = disk.scheduler_settings;
   for (const auto* fact : {&disk.requests, &disk.throttle_latency_us}) {
     if (fact->value) also.push_back(fact->source);
   }
-  finding->lasting = {absl::StrCat("echo 'ACTION==\"add|change\", KERNEL==\"", disk.name,
-                                   "\", ATTR{queue/scheduler}=\"", wanted,
-                                   "\"' >> /etc/udev/rules.d/90-ringtail.rules")};
 }
 
 void Requests(const Disk& disk, Finding* finding) {
@@ -167,7 +191,7 @@ void Requests(const Disk& disk, Finding* finding) {
   finding->found = absl::StrCat(*disk.requests.value);
   if (*disk.requests.value >= kRequestsMin) return;
   Say(finding, Verdict::kAdvice, "so few make journals wait behind the writing of segments");
-  finding->now = {absl::StrCat("echo 128 > ", disk.requests.source)};
+  SetQueue(finding, disk.name, disk.requests.source, "128");
 }
 
 void WriteCache(const Disk& disk, Finding* finding) {
@@ -266,10 +290,7 @@ void ReadAhead(const Machine& machine, Profile profile, Findings* findings) {
     finding.found = absl::StrCat(kib, " KiB");
     if (kib < least) {
       Say(&finding, Verdict::kAdvice, absl::StrCat("at least ", least, " KiB for this profile"));
-      SetFile(&finding, storage.read_ahead_kib.source, absl::StrCat(least));
-      finding.lasting = {absl::StrCat("echo 'ACTION==\"add|change\", KERNEL==\"", storage.top,
-                                      "\", ATTR{queue/read_ahead_kb}=\"", least,
-                                      "\"' >> /etc/udev/rules.d/90-ringtail.rules")};
+      SetQueue(&finding, storage.top, storage.read_ahead_kib.source, absl::StrCat(least));
     }
   }
   findings->push_back(std::move(finding));
