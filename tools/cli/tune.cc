@@ -15,7 +15,7 @@ namespace ringtail::cli {
 namespace {
 
 constexpr int kExitAdvice = 3;
-constexpr const char* kStateFile = "/var/lib/ringtail-tune/revert.json";
+constexpr const char* kStateDirectory = "/var/lib/ringtail-tune";
 
 constexpr const char* kFooter =
     "Each finding is fine, info (nothing to do), unknown (with the reason), advice or warning, "
@@ -84,8 +84,18 @@ absl::Status CheckOptions(const TuneOptions& options, const tune::Tree& tree) {
 absl::StatusOr<std::vector<tune::Outcome>> Change(const TuneOptions& options,
                                                   const tune::Tree& tree,
                                                   const tune::Report& report) {
-  const tune::ApplyOptions how(tree, options.state_file.empty() ? kStateFile : options.state_file);
-  return options.apply ? tune::Apply(tree, tune::ChangesOf(report), how) : tune::Revert(tree, how);
+  const bool usual = options.state_file.empty();
+  const tune::ApplyOptions how(
+      tree, usual ? absl::StrCat(kStateDirectory, "/revert.json") : options.state_file);
+  absl::StatusOr<std::vector<tune::Outcome>> outcomes =
+      options.apply ? tune::Apply(tree, tune::ChangesOf(report), how) : tune::Revert(tree, how);
+  // It was made for the record alone, and stays as long as that does.
+  if (usual) rmdir(kStateDirectory);
+  if (absl::IsPermissionDenied(outcomes.status())) {
+    return absl::PermissionDeniedError(
+        absl::StrCat(outcomes.status().message(), "; --apply and --revert are for root"));
+  }
+  return outcomes;
 }
 
 absl::Status Tune(Context& context, const TuneOptions& given) {
@@ -140,8 +150,9 @@ void AddTuneCommand(CLI::App& app, Context& context) {
   CLI::Option* apply = command->add_flag("--apply", options->apply, "change what can be put back");
   command->add_flag("--revert", options->revert, "put back what --apply has changed")
       ->excludes(apply);
-  command->add_option("--state", options->state_file,
-                      absl::StrCat("where the record of changes is [", kStateFile, "]"));
+  command->add_option(
+      "--state", options->state_file,
+      absl::StrCat("where the record of changes is [", kStateDirectory, "/revert.json]"));
   command
       ->add_option("--root", options->root,
                    "look at copies of another machine's /proc and /sys below this directory")

@@ -122,7 +122,7 @@ int ProposeCores(const Machine& machine, Profile profile, std::vector<BrokerFlag
   if (profile == Profile::kLatency) {
     flags->push_back({"--busy_poll_us=100",
                       "looks longer before it sleeps; adapts down where that finds nothing "
-                      "(perf/README.md: without, p50 is 13 % higher)"});
+                      "(perf/README.md: without any, p50 is 13 % higher)"});
   }
   return cores;
 }

@@ -173,13 +173,13 @@ TEST(ApplyTest, PowerCutBeforeEachWrite) {
     kernel.writes_until_cut = at;
     bool cut = false;
     try {
-      ASSERT_TRUE(kernel.Apply(Profile::kLatency).ok());
+      ASSERT_TRUE(kernel.Apply(Profile::kBalanced).ok());
     } catch (const PowerCut&) {
       cut = true;
     }
     kernel.writes_until_cut = -1;
     ASSERT_TRUE(kernel.HasState()) << "the record comes before the first write";
-    if (at % 2 == 0 && cut) ASSERT_TRUE(kernel.Apply(Profile::kLatency).ok()) << "or goes on";
+    if (at % 2 == 0 && cut) ASSERT_TRUE(kernel.Apply(Profile::kBalanced).ok()) << "or goes on";
     const auto reverted = kernel.Revert();
     ASSERT_TRUE(reverted.ok()) << reverted.status();
     EXPECT_EQ(kernel.Files(), before) << at;
@@ -192,7 +192,7 @@ TEST(RevertTest, PowerCutBeforeEachWrite) {
   for (int at = 0;; ++at) {
     Kernel kernel("nvme_server");
     const Snapshot before = kernel.Files();
-    ASSERT_TRUE(kernel.Apply(Profile::kLatency).ok());
+    ASSERT_TRUE(kernel.Apply(Profile::kBalanced).ok());
     kernel.writes_until_cut = kernel.writes + at;
     bool cut = false;
     try {

@@ -128,23 +128,5 @@ TEST(RulesTest, ARecordCannotNameOtherFiles) {
   EXPECT_TRUE(IsChangeable("/sys/devices/system/cpu/cpu12/cpuidle/state3/disable"));
 }
 
-TEST(BrokerFlagsTest, AQuotaMakesFewerCoresThatAreNotPinned) {
-  Machine machine;
-  machine.cpu.allowed.value = CpuList{0, 1, 2, 3};
-  machine.cgroup.cpus.value = 1.5;
-  machine.storage.directory = "/srv/it's here";
-  const std::vector<BrokerFlag> flags = ProposeFlags(machine, Profile::kThroughput);
-  EXPECT_EQ(BrokerCommand(machine, flags),
-            "ringtaild '--data_dir=/srv/it'\\''s here' --cores=1 --nopin_cores --busy_poll_us=0");
-}
-
-TEST(BrokerFlagsTest, OneCpuIsWrittenAsAList) {
-  Machine machine;
-  machine.cpu.online.value = CpuList{2, 3};
-  machine.cpu.allowed.value = CpuList{2, 3};
-  machine.cpu.siblings = {{2, {2, 3}}, {3, {2, 3}}};
-  EXPECT_EQ(ProposeFlags(machine, Profile::kBalanced).at(0).flag, "--cores=2-2");
-}
-
 }  // namespace
 }  // namespace ringtail::tune
