@@ -1,4 +1,4 @@
-// ringtail: topics, producing, consuming, looking into log files, and load.
+// ringtail: topics, producing, consuming, looking into log files and machines, and load.
 #include <stdio.h>
 
 #include "tools/cli/cli.h"
@@ -16,6 +16,7 @@ constexpr const char* kExamples = R"(Examples:
   ringtail log dump /var/lib/ringtail/events-0/00000000000000000000.log
   ringtail log verify /var/lib/ringtail
   ringtail import kafka-dir /var/lib/kafka --to /var/lib/ringtail
+  ringtail tune --profile latency
 
 The broker is at 127.0.0.1:7092 unless --bootstrap or RINGTAIL_BOOTSTRAP says otherwise.
 `ringtail COMMAND --help` shows a command's options and examples.)";
@@ -43,6 +44,7 @@ int main(int argc, char** argv) {
   ringtail::cli::AddTopCommand(app, context);
   ringtail::cli::AddLogCommands(app, context);
   ringtail::cli::AddImportCommands(app, context);
+  ringtail::cli::AddTuneCommand(app, context);
   CLI11_PARSE(app, argc, argv);
 
   const absl::Status status = context.command(context);

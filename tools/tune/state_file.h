@@ -1,0 +1,41 @@
+// The record of what --apply has changed, so that --revert can put it back. It is on the disk,
+// whole, before the first change is made.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace ringtail::tune {
+
+// A file's value before the first change.
+struct Former {
+  std::string path;
+  std::string value;
+};
+
+struct Record {
+  Former former;
+  std::string applied;       // what was last written, or was about to be
+  std::vector<Former> also;  // as in Change
+};
+
+struct RevertState {
+  std::string boot;  // kernel.random.boot_id of the run that the values are of; empty: unknown
+  std::vector<Record> records;
+};
+
+// Nothing where there is no such file. FailedPrecondition: another user wrote it; DataLoss: it is
+// no such record, or names a file that no rule changes.
+absl::StatusOr<std::optional<RevertState>> ReadState(const std::string& file);
+
+// Replaces the file whole: written beside it, synced, renamed, and the directory synced. A missing
+// directory is made, for this user alone.
+absl::Status WriteState(const std::string& file, const RevertState& state);
+
+absl::Status RemoveState(const std::string& file);
+
+}  // namespace ringtail::tune
