@@ -114,7 +114,8 @@ struct CommitRequest {
   absl::string_view group_id;
   MemberName member;
   int32_t generation = -1;
-  int64_t retention_ms = -1;  // of old clients; -1: the broker's
+  int64_t retention_ms = -1;         // of old clients; -1: the broker's
+  bool knows_member_epochs = false;  // `generation` may be one (version 9 and later)
 };
 
 // A committed offset. `offset` -1: none.
@@ -136,6 +137,14 @@ struct OffsetToDelete {
 struct OffsetQuery {
   absl::string_view topic;
   int32_t partition = 0;
+};
+
+struct FetchOffsetsRequest {
+  absl::string_view group_id;
+  // Of a member of a consumer group that wants to know if it still is one.
+  std::optional<absl::string_view> member_id;
+  int32_t member_epoch = -1;
+  std::optional<std::span<const OffsetQuery>> queries;  // nullopt: all
 };
 
 struct FetchedOffset {
@@ -166,8 +175,13 @@ struct DescribedGroup {
   std::vector<DescribedMember> members;
 };
 
+// As ListGroups names the protocols.
+inline constexpr absl::string_view kClassicType = "Classic";
+inline constexpr absl::string_view kConsumerType = "Consumer";
+
 struct ListedGroup {
   std::string id;
+  absl::string_view type;
   std::string protocol_type;
   absl::string_view state;
 };
