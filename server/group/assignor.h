@@ -15,11 +15,10 @@
 
 #include "absl/strings/string_view.h"
 #include "engine/base/types.h"
+#include "server/group/group_types.h"
 #include "server/group/topic_partition.h"
 
 namespace ringtail::group {
-
-enum class Assignor : uint8_t { kUniform, kRange };
 
 absl::string_view AssignorName(Assignor assignor);
 std::optional<Assignor> FindAssignor(absl::string_view name);

@@ -92,6 +92,10 @@ class ConsumerGroup {
   void Restore(ConsumerGroupImage image, Instant at);
   // What is to be appended now; nullopt: nothing, or a store is still under way.
   std::optional<Store> TakeStore(Instant at);
+  bool wants_store(Instant at) const {
+    if (storing_ || dead_) return false;
+    return rewrite_ ? !waiters_.empty() || at.now >= retry_at_ : !records_.empty();
+  }
   // The store is durable, or was not appended.
   void Stored(base::Error error, Instant at);
   // What is due by now. To be called again at next_deadline() at the latest.

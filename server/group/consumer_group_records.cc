@@ -87,13 +87,8 @@ ConsumerGroup::Store ConsumerGroup::Snapshot() const {
 }
 
 std::optional<ConsumerGroup::Store> ConsumerGroup::TakeStore(Instant at) {
-  if (storing_ || dead_) return std::nullopt;
-  if (rewrite_) {
-    if (waiters_.empty() && at.now < retry_at_) return std::nullopt;
-    records_ = Snapshot();
-    rewrite_ = false;
-  }
-  if (records_.empty()) return std::nullopt;
+  if (!wants_store(at)) return std::nullopt;
+  if (std::exchange(rewrite_, false)) records_ = Snapshot();
   storing_ = true;
   storing_waiters_ = std::exchange(waiters_, {});
   burying_ = std::exchange(buried_, {});

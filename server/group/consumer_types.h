@@ -78,12 +78,4 @@ struct DescribedConsumerGroup {
   std::vector<DescribedConsumer> members;
 };
 
-struct ConsumerOptions {
-  int32_t session_timeout_ms = 45'000;     // group.consumer.session.timeout.ms
-  int32_t heartbeat_interval_ms = 5'000;   // group.consumer.heartbeat.interval.ms
-  size_t members_max = 10'000;             // group.consumer.max.size
-  // group.consumer.assignors: the first is the one of groups whose members name none.
-  std::vector<Assignor> assignors = {Assignor::kUniform, Assignor::kRange};
-};
-
 }  // namespace ringtail::group

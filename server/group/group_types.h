@@ -176,8 +176,8 @@ struct DescribedGroup {
 };
 
 // As ListGroups names the protocols.
-inline constexpr absl::string_view kClassicType = "Classic";
-inline constexpr absl::string_view kConsumerType = "Consumer";
+inline constexpr absl::string_view kClassicType = "classic";
+inline constexpr absl::string_view kConsumerType = "consumer";
 
 struct ListedGroup {
   std::string id;
@@ -191,8 +191,20 @@ struct GroupLimits {
   size_t members_max = 10'000;                 // group.max.size: of one group
 };
 
+enum class Assignor : uint8_t { kUniform, kRange };  // assignor.h
+
+// Of groups of the next-generation protocol (KIP-848), whose members have no say in these.
+struct ConsumerOptions {
+  int32_t session_timeout_ms = 45'000;    // group.consumer.session.timeout.ms
+  int32_t heartbeat_interval_ms = 5'000;  // group.consumer.heartbeat.interval.ms
+  size_t members_max = 10'000;            // group.consumer.max.size
+  // group.consumer.assignors: the first is that of groups whose members name none.
+  std::vector<Assignor> assignors = {Assignor::kUniform, Assignor::kRange};
+};
+
 struct GroupOptions {
   GroupLimits limits;
+  ConsumerOptions consumer;
   int32_t session_timeout_min_ms = 6'000;                        // group.min.session.timeout.ms
   int32_t session_timeout_max_ms = 1'800'000;                    // group.max.session.timeout.ms
   int64_t offsets_retention_ms = int64_t{7} * 24 * 3600 * 1000;  // offsets.retention.minutes

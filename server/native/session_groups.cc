@@ -63,7 +63,7 @@ task::Task<void> Session::HandleDescribeGroup(server::Exchange* exchange, Scratc
   group::Coordinator& groups = broker_.groups();
   const group::DescribedGroup found = co_await groups.Describe(id);
   group::FetchOffsetsReply offsets;
-  if (found.error == Error::kNone) offsets = co_await groups.FetchOffsets(id, std::nullopt);
+  if (found.error == Error::kNone) offsets = co_await groups.FetchOffsets({.group_id = id});
   const Error error = found.error != Error::kNone ? found.error : offsets.error;
   if (error != Error::kNone) {
     FillError(groups.HasTopic() ? error : Error::kGroupNotFound, "",
