@@ -177,7 +177,8 @@ class Uniform {
       }
     }
     std::priority_queue<std::pair<size_t, uint32_t>> most;
-    for (uint32_t member = 0; member < loads_.size(); ++member) most.emplace(loads_[member], member);
+    for (uint32_t member = 0; member < loads_.size(); ++member)
+      most.emplace(loads_[member], member);
     while (!most.empty() && looks_ < kLooksMax) {
       const auto [load, member] = most.top();
       most.pop();

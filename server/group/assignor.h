@@ -31,7 +31,7 @@ struct AssignableTopic {
 struct AssignableMember {
   absl::string_view id;
   std::optional<absl::string_view> instance_id;
-  std::vector<uint32_t> topics;  // that it subscribes to: places in `topics`, ascending
+  std::vector<uint32_t> topics;          // that it subscribes to: places in `topics`, ascending
   const PartitionSet* before = nullptr;  // what it was assigned last; never null
 };
 

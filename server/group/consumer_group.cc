@@ -92,6 +92,18 @@ absl::string_view StateName(ConsumerGroupState state) {
   return "Dead";
 }
 
+absl::string_view StateName(MemberState state) {
+  switch (state) {
+    case MemberState::kStable:
+      return "STABLE";
+    case MemberState::kUnrevokedPartitions:
+      return "UNREVOKED_PARTITIONS";
+    case MemberState::kUnreleasedPartitions:
+      return "UNRELEASED_PARTITIONS";
+  }
+  return "";
+}
+
 Failure CheckHeartbeat(const ConsumerHeartbeat& request, const ConsumerOptions& options) {
   const auto invalid = [](absl::string_view why) {
     return Failure{Error::kInvalidRequest, std::string(why)};
@@ -103,7 +115,7 @@ Failure CheckHeartbeat(const ConsumerHeartbeat& request, const ConsumerOptions& 
   if (Empty(request.instance_id)) return invalid("the instance id is empty");
   if (Empty(request.rack_id)) return invalid("the rack id is empty");
   if (request.member_epoch == kJoinEpoch) {
-    if (request.rebalance_timeout_ms == -1) {
+    if (request.rebalance_timeout_ms < 0) {
       return invalid("a member that joins must give its rebalance timeout");
     }
     if (!request.owned.has_value() || !request.owned->empty()) {
@@ -153,8 +165,8 @@ void ConsumerGroup::Answer(ConsumerPending* pending, ConsumerHeartbeatReply repl
 ConsumerHeartbeatReply ConsumerGroup::Leave(const ConsumerHeartbeat& request,
                                             const Moment& moment) {
   const std::string member_id(request.member_id);
-  Member* member = request.instance_id.has_value() ? FindStatic(*request.instance_id)
-                                                   : Find(request.member_id);
+  Member* member =
+      request.instance_id.has_value() ? FindStatic(*request.instance_id) : Find(request.member_id);
   if (member == nullptr) return {.error = Error::kUnknownMember};
   if (member->id != member_id) return {.error = Error::kFencedInstanceId};
   if (request.member_epoch == kLeaveStaticEpoch) {
@@ -367,6 +379,7 @@ DescribedConsumerGroup ConsumerGroup::Describe() const {
                                  .instance_id = member->value.instance_id,
                                  .rack_id = member->value.rack_id,
                                  .epoch = member->current.epoch,
+                                 .state = member->current.state,
                                  .client_id = member->value.client_id,
                                  .client_host = member->value.client_host,
                                  .topics = member->value.topics,

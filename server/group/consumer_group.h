@@ -8,7 +8,8 @@
 // heartbeat an assignor makes the target assignment of that epoch, and from then on each heartbeat
 // takes its member a step towards it:
 //
-//   STABLE ---- loses partitions ----> UNREVOKED_PARTITIONS: keeps its epoch; is told what it keeps,
+//   STABLE ---- loses partitions ----> UNREVOKED_PARTITIONS: keeps its epoch; is told what it
+//   keeps,
 //     ^                                 and has a rebalance timeout to say that it owns no more
 //     |                                     |
 //     +-- takes the target's epoch, and of the partitions it gains those that are free;
@@ -53,6 +54,9 @@ enum class ConsumerGroupState : uint8_t {
 
 // As ConsumerGroupDescribe and ListGroups say it.
 absl::string_view StateName(ConsumerGroupState state);
+
+// In Kafka's words, for tools.
+absl::string_view StateName(MemberState state);
 
 using ConsumerPending = Pending<ConsumerHeartbeatReply>;
 
@@ -179,6 +183,7 @@ class ConsumerGroup {
   void RemoveMember(Member* member, const Moment& moment);
   void ExtendSession(Member* member, Instant at) const;
   void Charge(Member* member);
+  void ChargeRegex(const std::string& expression, Regex* regex);
   bool Reconciled(const Member& member) const;
 
   // --- consumer_group_records.cc: what is recorded, and what becomes of it.
@@ -216,7 +221,7 @@ class ConsumerGroup {
   // Buried, and not yet known to be so by the partition; of a store under way apart.
   std::set<std::pair<ConsumerRecord, std::string>> buried_;
   std::set<std::pair<ConsumerRecord, std::string>> burying_;
-  bool rewrite_ = false;                  // a store failed: the next one says all
+  bool rewrite_ = false;                 // a store failed: the next one says all
   base::Nanos retry_at_ = base::kNever;  // without anybody asking
 };
 

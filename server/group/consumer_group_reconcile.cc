@@ -60,6 +60,14 @@ void ConsumerGroup::Charge(Member* member) {
   member->bytes = bytes;
 }
 
+void ConsumerGroup::ChargeRegex(const std::string& expression, Regex* regex) {
+  size_t bytes = 2 * expression.size() + sizeof(Regex);
+  for (const std::string& topic : regex->value.topics) bytes += sizeof(std::string) + topic.size();
+  budget_.Give(regex->bytes);
+  budget_.Take(bytes);
+  regex->bytes = bytes;
+}
+
 void ConsumerGroup::ExtendSession(Member* member, Instant at) const {
   member->session_end = After(at, options_.session_timeout_ms);
 }
@@ -106,12 +114,7 @@ void ConsumerGroup::Resolve(const std::string& regex, Regex* entry, const Moment
   entry->value = {.topics = *std::move(topics),
                   .version = static_cast<int64_t>(moment.image.version()),
                   .time_ms = moment.at.wall_ms};
-  budget_.Give(entry->bytes);
-  entry->bytes = 2 * regex.size() + sizeof(Regex);
-  for (const std::string& topic : entry->value.topics) {
-    entry->bytes += sizeof(std::string) + topic.size();
-  }
-  budget_.Take(entry->bytes);
+  ChargeRegex(regex, entry);
   Put(ConsumerRecord::kRegex, regex, EncodeRegex(entry->value));
 }
 

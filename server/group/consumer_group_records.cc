@@ -37,9 +37,8 @@ ConsumerGroupState ConsumerGroup::state() const {
   if (dead_) return ConsumerGroupState::kDead;
   if (members_.empty()) return ConsumerGroupState::kEmpty;
   if (epoch_ > target_epoch_) return ConsumerGroupState::kAssigning;
-  const bool stable = std::all_of(members_.begin(), members_.end(), [&](const auto& each) {
-    return Reconciled(*each.second);
-  });
+  const bool stable = std::all_of(members_.begin(), members_.end(),
+                                  [&](const auto& each) { return Reconciled(*each.second); });
   return stable ? ConsumerGroupState::kStable : ConsumerGroupState::kReconciling;
 }
 
@@ -115,8 +114,8 @@ void ConsumerGroup::Stored(Error error, Instant at) {
     records_.clear();
     buried_.insert(burying.begin(), burying.end());
     for (const auto& [id, member] : members_) {
-      for (const ConsumerRecord kind : {ConsumerRecord::kMember, ConsumerRecord::kTargetMember,
-                                        ConsumerRecord::kCurrent}) {
+      for (const ConsumerRecord kind :
+           {ConsumerRecord::kMember, ConsumerRecord::kTargetMember, ConsumerRecord::kCurrent}) {
         buried_.erase({kind, id});
       }
     }
@@ -171,8 +170,7 @@ void ConsumerGroup::Restore(ConsumerGroupImage image, Instant at) {
     }
     ExtendSession(member, at);
     if (member->current.state == MemberState::kUnrevokedPartitions) {
-      member->revoke_end =
-          at.now + member->value.rebalance_timeout_ms * base::kNanosPerMilli;
+      member->revoke_end = at.now + member->value.rebalance_timeout_ms * base::kNanosPerMilli;
     }
     Charge(member);
     members_[id] = std::move(restored);
@@ -180,6 +178,7 @@ void ConsumerGroup::Restore(ConsumerGroupImage image, Instant at) {
   for (auto& [expression, regex] : regexes_) {
     const auto found = image.regexes.find(expression);
     if (found != image.regexes.end()) regex.value = std::move(found->second);
+    ChargeRegex(expression, &regex);
   }
 }
 

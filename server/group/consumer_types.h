@@ -13,6 +13,7 @@
 #include "engine/base/error.h"
 #include "server/cluster/image.h"
 #include "server/group/assignor.h"
+#include "server/group/consumer_records.h"
 #include "server/group/group_types.h"
 #include "server/group/topic_partition.h"
 
@@ -59,6 +60,7 @@ struct DescribedConsumer {
   std::optional<std::string> instance_id;
   std::optional<std::string> rack_id;
   int32_t epoch = 0;
+  MemberState state = MemberState::kStable;
   std::string client_id;
   std::string client_host;
   std::vector<std::string> topics;

@@ -350,8 +350,8 @@ std::vector<std::string> GroupShard::GroupIds() const {
 size_t GroupShard::member_count() const {
   size_t count = 0;
   for (const auto& [id, entry] : entries_) {
-    count += entry->consumer != nullptr ? entry->consumer->member_count()
-                                        : entry->group.member_count();
+    count +=
+        entry->consumer != nullptr ? entry->consumer->member_count() : entry->group.member_count();
   }
   return count;
 }

@@ -1,7 +1,8 @@
-// The groups, classic and consumer groups, of one partition of __consumer_offsets, on the core that leads it. What is recorded
-// there and what is known here agree at any time: a record is appended first, answered and taken
-// over when it is durable. So an append that fails leaves nothing to undo, and what a consumer is
-// told was committed stays so; Kafka, which applies at once, rolls back instead.
+// The groups, classic and consumer groups, of one partition of __consumer_offsets, on the core that
+// leads it. What is recorded there and what is known here agree at any time: a record is appended
+// first, answered and taken over when it is durable. So an append that fails leaves nothing to
+// undo, and what a consumer is told was committed stays so; Kafka, which applies at once, rolls
+// back instead.
 //
 // At a start the partition is read from its beginning; until that is done all requests are answered
 // kCoordinatorLoading. Gaps in the offsets and batches without records are fine.

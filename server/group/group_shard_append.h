@@ -19,7 +19,7 @@ inline records::RecordBatchBuilder NewBatch() {
 
 // nullopt: a tombstone.
 inline void Add(absl::string_view key, std::optional<absl::string_view> value, Instant at,
-         records::RecordBatchBuilder* batch) {
+                records::RecordBatchBuilder* batch) {
   records::RecordInput record{.key = base::AsBytes(key), .timestamp_ms = at.wall_ms};
   if (value.has_value()) record.value = base::AsBytes(*value);
   RT_CHECK(batch->Append(record) == records::AppendResult::kAppended);

@@ -81,8 +81,7 @@ task::Task<Error> GroupShard::AppendRecords(std::string group_id, ConsumerGroup:
     const size_t bytes = each.value.has_value() ? each.value->size() : 0;
     if (!batch.empty() && batch.size_bytes() + bytes > kBatchBytes) {
       base::Offset base;
-      const Error error =
-          co_await Append(std::exchange(batch, NewBatch()), &base);
+      const Error error = co_await Append(std::exchange(batch, NewBatch()), &base);
       if (error != Error::kNone) co_return error;
     }
     std::optional<absl::string_view> value;

@@ -23,8 +23,7 @@ class Expiry {
 
   bool Expired(const std::string& topic, const CommittedOffset& committed) const {
     if (consumer_ != nullptr) {
-      return !consumer_->SubscribesTo(topic) &&
-             now_ms_ - committed.commit_time_ms >= retention_ms_;
+      return !consumer_->SubscribesTo(topic) && now_ms_ - committed.commit_time_ms >= retention_ms_;
     }
     if (subscribed_.has_value() && subscribed_->contains(topic)) return false;
     int64_t since = committed.commit_time_ms;
@@ -53,7 +52,8 @@ task::Task<void> GroupShard::Expire() {
     if (ready_ != Error::kNone) co_return;
     const Entry* entry = Find(id);
     if (entry == nullptr) continue;
-    const Expiry expiry(entry->group, entry->consumer.get(), Now().wall_ms, env_.options.offsets_retention_ms);
+    const Expiry expiry(entry->group, entry->consumer.get(), Now().wall_ms,
+                        env_.options.offsets_retention_ms);
     Tombstones gone;
     for (const auto& [topic, partitions] : entry->offsets.topics()) {
       for (const auto& [partition, committed] : partitions) {

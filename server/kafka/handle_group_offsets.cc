@@ -126,7 +126,8 @@ task::Task<void> Session::HandleOffsetFetch(Call* call) {
   OffsetFetchResponse response;
   if (call->version < kFetchOfSeveral) {
     const auto queries = QueriesOf(request.topics);
-    group::FetchOffsetsReply reply = co_await FetchOffsets(call, {.group_id = request.group_id}, queries);
+    group::FetchOffsetsReply reply =
+        co_await FetchOffsets(call, {.group_id = request.group_id}, queries);
     response.error_code = Wire(ToErrorCode(reply.error));
     if (reply.error != Error::kNone && queries.has_value() &&
         call->version < kFetchWithGroupError) {

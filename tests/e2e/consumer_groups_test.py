@@ -123,7 +123,7 @@ class ConsumerGroupsTest(unittest.TestCase):
         one = Member(self.broker, "one")
         settle([one])
         listed = self.broker.ringtail("group", "list").split()
-        self.assertEqual(listed, [b"g", b"consumer", b"Stable"])
+        self.assertEqual(listed, [b"g", b"Stable", b"consumer"])
         found = self.describe()
         self.assertEqual((found["type"], found["protocol"], found["epoch"]), ("consumer", "uniform", one.epoch))
         self.assertEqual(found["members"][0]["epoch"], one.epoch)

@@ -103,8 +103,8 @@ class Client {
     }
     auto pending = world_.harness.Send(beat);
     ASSERT_TRUE(pending->answered());
-    // Whoever misses an answer, or is told to try again, says all anew, and is told all: it may have
-    // missed an assignment, and must not take up an older one.
+    // Whoever misses an answer, or is told to try again, says all anew, and is told all: it may
+    // have missed an assignment, and must not take up an older one.
     told_ = false;
     if (world_.faults && world_.Once(10)) return;  // the answer is lost
     Take(pending->reply());
