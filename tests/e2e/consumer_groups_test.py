@@ -23,6 +23,7 @@ class Member:
         self.topics, self.regex = topics, regex
         self.epoch = 0
         self.owned = {}
+        self.assigned = {}
 
     def send(self, **fields):
         with kafka_wire.Connection(self.broker.kafka_port()) as connection:
@@ -56,12 +57,13 @@ class Member:
 
 
 def settle(members, partitions=PARTITIONS):
-    """Heartbeats until all partitions have an owner, and each has one."""
+    """Heartbeats until all are in one epoch, have what they are assigned, and each partition has one owner."""
     def settled():
         for member in members:
             member.beat()
         owned = [(topic, each) for member in members for topic, all_of in member.owned.items() for each in all_of]
-        return len(owned) == partitions and len(set(owned)) == partitions
+        return (len({member.epoch for member in members}) == 1 and len(owned) == len(set(owned)) == partitions and
+                all(member.owned == member.assigned for member in members))
     harness.wait_for(settled, "every partition has an owner")
 
 

@@ -84,6 +84,7 @@ class ConsumerGroupsSessionTest : public KafkaSessionTest {
     group.group_id = "g";
     group.member_id = member_id;
     group.member_epoch = epoch;
+    group.topics.reset();  // all
     const auto reply = Ask<OffsetFetchResponse>(request, 9);
     const auto& found = reply->body.groups[0];
     if (offset != nullptr) {
@@ -103,7 +104,8 @@ class ConsumerGroupsSessionTest : public KafkaSessionTest {
       EXPECT_TRUE(node.Open(server_->endpoints().cores[core].kafka));
       ListGroupsRequest request;
       if (!type.empty()) request.types_filter.Add(arena_) = arena_.CopyText(type);
-      for (const auto& each : node.Ask<ListGroupsResponse>(request, 5, 1)->body.groups) {
+      const auto reply = node.Ask<ListGroupsResponse>(request, 5, 1);
+      for (const auto& each : reply->body.groups) {
         absl::StrAppend(&all, each.group_id, " ", each.protocol_type, " ", each.group_state, " ",
                         each.group_type);
       }
@@ -249,8 +251,8 @@ TEST_F(ConsumerGroupsSessionTest, AnEmptyGroupChangesItsProtocol) {
 TEST_F(ConsumerGroupsSessionTest, ARestartKeepsItsMembers) {
   ASSERT_EQ(ErrorOf(Joining("a")), ErrorCode::kNone);
   ASSERT_EQ(ErrorOf(Joining("b")), ErrorCode::kNone);
-  const auto before = Describe();
   for (const bool kill : {false, true}) {
+    const auto before = Describe();
     if (kill) {
       server_->Kill();
     } else {
@@ -258,8 +260,8 @@ TEST_F(ConsumerGroupsSessionTest, ARestartKeepsItsMembers) {
     }
     Restart();
     const auto after = Describe();
-    EXPECT_EQ(after->body, before->body);
-    EXPECT_EQ(ErrorOf(Beat("a", 1)), ErrorCode::kNone);
+    EXPECT_TRUE(after->body == before->body);
+    EXPECT_EQ(ErrorOf(Beat("a", 1)), ErrorCode::kNone) << "goes on, and gives up what is b's";
   }
   world_.RunFor(30 * base::kNanosPerSecond);
   EXPECT_EQ(Describe()->body.groups[0].group_state, "Empty") << "the sessions have ended";
@@ -271,6 +273,7 @@ TEST_F(ConsumerGroupsSessionTest, FollowsItsTopic) {
   auto& topic = grow.topics.Add(arena_);
   topic.name = "t";
   topic.count = 5;
+  topic.assignments.reset();
   grow.timeout_ms = 30'000;
   ASSERT_EQ(Ask<CreatePartitionsResponse>(grow, 3)->body.results[0].error_code, 0);
   const Reply grown = Send(Beat("a", 1));
