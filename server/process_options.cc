@@ -2,9 +2,11 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_split.h"
 #include "engine/base/check.h"
 #include "engine/base/logging.h"
 #include "server/broker_configs.h"
+#include "server/group/assignor.h"
 #include "server/host.h"
 
 namespace ringtail::server {
@@ -27,10 +29,25 @@ void ReportStall(base::CoreId core, base::Nanos turn_ns) {
       core.value(), turn_ns / base::kNanosPerMilli);
 }
 
+group::ConsumerOptions ToConsumerOptions(const Config& config) {
+  group::ConsumerOptions options{
+      .session_timeout_ms = static_cast<int32_t>(config.consumer_group_session_timeout_ms()),
+      .heartbeat_interval_ms = static_cast<int32_t>(config.consumer_group_heartbeat_interval_ms()),
+      .members_max = static_cast<size_t>(config.group_members_max()),
+      .assignors = {}};
+  for (const absl::string_view name : absl::StrSplit(config.consumer_group_assignors(), ',')) {
+    const std::optional<group::Assignor> assignor = group::FindAssignor(name);
+    RT_CHECK(assignor.has_value());  // the configuration has been checked
+    options.assignors.push_back(*assignor);
+  }
+  return options;
+}
+
 group::GroupOptions ToGroupOptions(const Config& config) {
   constexpr int64_t kMillisPerMinute = 60'000;
   return {.limits = {.initial_rebalance_delay_ms = config.group_initial_rebalance_delay_ms(),
                      .members_max = static_cast<size_t>(config.group_members_max())},
+          .consumer = ToConsumerOptions(config),
           .session_timeout_min_ms = static_cast<int32_t>(config.group_session_timeout_min_ms()),
           .session_timeout_max_ms = static_cast<int32_t>(config.group_session_timeout_max_ms()),
           .offsets_retention_ms = config.offsets_retention_minutes() * kMillisPerMinute,

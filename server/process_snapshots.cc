@@ -123,6 +123,7 @@ std::vector<admin::GroupSnapshot> GroupsOf(CoreServer& server, size_t offsets_ma
   for (group::GroupStatus& status : server.groups().Status(offsets_max)) {
     admin::GroupSnapshot& group = all.emplace_back();
     group = {.id = std::move(status.id),
+             .type = std::string(status.type),
              .protocol_type = std::move(status.protocol_type),
              .state = std::string(status.state),
              .core = server.core().id().value(),

@@ -39,6 +39,18 @@ absl::string_view GroupErrorText(Error error) {
       return "the group rebalances; join it again";
     case Error::kOffsetMetadataTooLarge:
       return "the metadata of a committed offset is too large";
+    case Error::kFencedMemberEpoch:
+      return "the member's epoch is not the group's: give up all partitions and join again";
+    case Error::kStaleMemberEpoch:
+      return "the member's epoch is out of date; send a heartbeat first";
+    case Error::kUnreleasedInstanceId:
+      return "another member still has this instance id";
+    case Error::kUnsupportedAssignor:
+      return "this broker has no such assignor";
+    case Error::kInvalidRegex:
+      return "not a regular expression that RE2 takes";
+    case Error::kUnsupportedVersion:
+      return "a member of a consumer group needs a newer version of this request";
     default:
       return "unknown error";
   }

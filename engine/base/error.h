@@ -58,6 +58,12 @@ enum class Error : uint8_t {
   kFencedInstanceId,
   kRebalanceInProgress,
   kOffsetMetadataTooLarge,
+  kFencedMemberEpoch,
+  kStaleMemberEpoch,
+  kUnreleasedInstanceId,
+  kUnsupportedAssignor,
+  kInvalidRegex,
+  kUnsupportedVersion,  // of the request, by a member of a consumer group (KIP-848)
   kInternal,
 };
 

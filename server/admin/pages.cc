@@ -211,6 +211,7 @@ std::string GroupsJson(Answers<GroupSnapshot> groups,
     }
     all.push_back({{"group", group.id},
                    {"state", group.state},
+                   {"type", group.type},
                    {"protocol_type", group.protocol_type},
                    {"core", group.core},
                    {"generation", group.generation},

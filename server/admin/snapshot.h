@@ -148,10 +148,11 @@ struct CommittedSnapshot {
 
 struct GroupSnapshot {
   std::string id;
+  std::string type;  // "classic", "consumer"
   std::string protocol_type;
   std::string state;
   uint32_t core = 0;
-  int32_t generation = 0;
+  int32_t generation = 0;  // of a consumer group its epoch
   uint64_t members = 0;
   uint64_t offsets_omitted = 0;  // because there are too many
   std::vector<CommittedSnapshot> offsets;

@@ -77,6 +77,7 @@ void Coordinator::TakeImage(const server::ImagePtr& before) {
     }
     const ShardEnvironment environment{.core = broker_.core(),
                                        .partitions = broker_.partitions(),
+                                       .broker = broker_,
                                        .options = options_,
                                        .budget = budget_,
                                        .counters = counters_,
@@ -244,11 +245,27 @@ task::Task<void> Coordinator::Commit(const CommitRequest& request,
   if (error != Error::kNone) RefuseAll(offsets, error);
 }
 
-task::Task<FetchOffsetsReply> Coordinator::FetchOffsets(
-    absl::string_view group_id, std::optional<std::span<const OffsetQuery>> queries) {
-  co_return co_await OnShard<FetchOffsetsReply>(group_id, [group_id, queries](GroupShard* shard) {
-    return shard->FetchOffsets(group_id, queries);
-  });
+task::Task<FetchOffsetsReply> Coordinator::FetchOffsets(const FetchOffsetsRequest& request) {
+  co_return co_await OnShard<FetchOffsetsReply>(
+      request.group_id, [&request](GroupShard* shard) { return shard->FetchOffsets(request); });
+}
+
+task::Task<ConsumerHeartbeatReply> Coordinator::HeartbeatConsumer(
+    const server::RequestContext& context, ConsumerHeartbeat request) {
+  base::Failure failure = CheckHeartbeat(request, options_.consumer);
+  if (!failure.ok()) {
+    co_return ConsumerHeartbeatReply{.error = failure.error, .message = std::move(failure.message)};
+  }
+  std::string member_id(request.member_id);
+  if (member_id.empty()) member_id = base::Uuid::Random().ToString();
+  request.member_id = member_id;
+  co_return co_await AskAnywhere<ConsumerHeartbeatReply>(context, request,
+                                                         &GroupShard::HeartbeatConsumer);
+}
+
+task::Task<DescribedConsumerGroup> Coordinator::DescribeConsumer(absl::string_view group_id) {
+  co_return co_await OnShard<DescribedConsumerGroup>(
+      group_id, [group_id](GroupShard* shard) { return shard->DescribeConsumer(group_id); });
 }
 
 task::Task<DescribedGroup> Coordinator::Describe(absl::string_view group_id) {
@@ -275,10 +292,11 @@ task::Task<Error> Coordinator::ListHere(std::vector<ListedGroup>* groups) const 
     // One that could not be read is told when one of its groups is asked for.
     if (shard->ready() != Error::kNone) continue;
     for (const std::string& name : shard->GroupIds()) {
-      const Group* group = shard->FindGroup(name);
+      GroupSummary group = shard->Summarize(name);
       groups->push_back({.id = name,
-                         .protocol_type = group->protocol_type(),
-                         .state = StateName(group->state())});
+                         .type = group.type,
+                         .protocol_type = std::move(group.protocol_type),
+                         .state = group.state});
     }
   }
   co_return Error::kNone;
@@ -347,13 +365,14 @@ std::vector<GroupStatus> Coordinator::Status(size_t offsets_max) const {
   std::vector<GroupStatus> all;
   for (const auto& [shard_id, shard] : shards_) {
     for (const std::string& name : shard->GroupIds()) {
-      const Group* group = shard->FindGroup(name);
+      GroupSummary group = shard->Summarize(name);
       GroupStatus& status = all.emplace_back();
       status.id = name;
-      status.protocol_type = group->protocol_type();
-      status.state = StateName(group->state());
-      status.generation = group->generation();
-      status.members = group->member_count();
+      status.type = group.type;
+      status.protocol_type = std::move(group.protocol_type);
+      status.state = group.state;
+      status.generation = group.generation;
+      status.members = group.members;
       for (const auto& [topic, partitions] : shard->FindOffsets(name)->topics()) {
         for (const auto& [partition, committed] : partitions) {
           if (offsets_max == 0) {

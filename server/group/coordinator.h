@@ -28,6 +28,7 @@ struct OffsetStatus {
 
 struct GroupStatus {
   std::string id;
+  absl::string_view type;
   std::string protocol_type;
   absl::string_view state;
   int32_t generation = 0;
@@ -58,10 +59,12 @@ class Coordinator {
   task::Task<LeaveReply> Leave(const LeaveRequest& request);
   // Sets the errors of those that were not committed.
   task::Task<void> Commit(const CommitRequest& request, std::span<OffsetToCommit> offsets);
-  // nullopt: all.
-  task::Task<FetchOffsetsReply> FetchOffsets(absl::string_view group_id,
-                                             std::optional<std::span<const OffsetQuery>> queries);
+  task::Task<FetchOffsetsReply> FetchOffsets(const FetchOffsetsRequest& request);
   task::Task<DescribedGroup> Describe(absl::string_view group_id);
+  // Waits until what it led to is durable, or context.cancel is set.
+  task::Task<ConsumerHeartbeatReply> HeartbeatConsumer(const server::RequestContext& context,
+                                                       ConsumerHeartbeat request);
+  task::Task<DescribedConsumerGroup> DescribeConsumer(absl::string_view group_id);
   // Of this core or of all. kCoordinatorLoading while one of the partitions is being read.
   task::Task<base::Error> List(bool all_cores, std::vector<ListedGroup>* groups);
   task::Task<base::Error> DeleteGroup(absl::string_view group_id);
@@ -71,6 +74,7 @@ class Coordinator {
   // --- Of this core.
   // With at most `offsets_max` offsets in all.
   std::vector<GroupStatus> Status(size_t offsets_max) const;
+  const GroupOptions& options() const { return options_; }
   const CoordinatorCounters& counters() const { return counters_; }
   size_t group_count() const { return group_count_; }
   size_t member_count() const;

@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
 #include "engine/base/endian.h"
-#include "engine/base/varint.h"
+#include "server/group/record_text.h"
 
 namespace ringtail::group {
 namespace {
@@ -20,89 +20,6 @@ constexpr int16_t kFlexibleFrom = 4;
 constexpr int16_t kOffsetVersion = 3;
 constexpr int16_t kOffsetVersionWithExpiry = 1;
 constexpr int16_t kGroupVersion = 3;
-
-class TextWriter {
- public:
-  template <class T>
-  void Number(T value) {
-    uint8_t bytes[sizeof(T)];
-    base::StoreBe<T>(bytes, value);
-    out_.append(reinterpret_cast<const char*>(bytes), sizeof(T));
-  }
-  void Text(absl::string_view text) {
-    RT_CHECK(text.size() <= kTextBytesMax);
-    Number(static_cast<int16_t>(text.size()));
-    out_.append(text.data(), text.size());
-  }
-  void NullableText(const std::optional<std::string>& text) {
-    if (text.has_value()) return Text(*text);
-    Number(int16_t{-1});
-  }
-  void Bytes(absl::string_view bytes) {
-    Number(static_cast<int32_t>(bytes.size()));
-    out_.append(bytes.data(), bytes.size());
-  }
-  std::string Take() { return std::move(out_); }
-
- private:
-  std::string out_;
-};
-
-// Reads past the end are remembered and give nothing.
-class TextReader {
- public:
-  TextReader(base::ByteView bytes, bool flexible) : left_(bytes), flexible_(flexible) {}
-
-  bool ok() const { return ok_; }
-  size_t bytes_left() const { return left_.size(); }
-
-  template <class T>
-  T Number() {
-    const base::ByteView bytes = Take(sizeof(T));
-    return ok_ ? base::LoadBe<T>(bytes.data()) : T{};
-  }
-  std::string Text() { return NullableText().value_or(""); }
-  std::optional<std::string> NullableText() {
-    return Sized(flexible_ ? CompactLength() : Number<int16_t>());
-  }
-  std::string Bytes() {
-    return Sized(flexible_ ? CompactLength() : Number<int32_t>()).value_or("");
-  }
-  int64_t ArrayLength() { return flexible_ ? CompactLength() : Number<int32_t>(); }
-  // Fields that this version of the code does not need.
-  void SkipTagged() {
-    if (!flexible_) return;
-    for (uint32_t count = Varint(); ok_ && count > 0; --count) {
-      Varint();
-      Take(Varint());
-    }
-  }
-
- private:
-  base::ByteView Take(uint64_t bytes) {
-    if (bytes > left_.size()) ok_ = false;
-    if (!ok_) return {};
-    const base::ByteView taken = left_.first(bytes);
-    left_ = left_.subspan(bytes);
-    return taken;
-  }
-  std::optional<std::string> Sized(int64_t bytes) {
-    if (bytes < 0) return std::nullopt;
-    const base::ByteView taken = Take(static_cast<uint64_t>(bytes));
-    return std::string(reinterpret_cast<const char*>(taken.data()), taken.size());
-  }
-  int64_t CompactLength() { return int64_t{Varint()} - 1; }
-  uint32_t Varint() {
-    const auto number = base::DecodeUvarint32(left_);
-    if (!number) ok_ = false;
-    Take(number.size);
-    return number.value;
-  }
-
-  base::ByteView left_;
-  bool flexible_;
-  bool ok_ = true;
-};
 
 absl::Status Damaged(absl::string_view what) {
   return absl::DataLossError(absl::StrCat(what, " ends early or holds impossible lengths"));
@@ -197,6 +114,10 @@ absl::StatusOr<RecordKey> DecodeKey(base::ByteView key) {
     decoded = std::move(offset);
   } else if (kind == kGroupKey) {
     decoded = GroupKey{.group = reader.Text()};
+  } else if (IsConsumerRecord(kind)) {
+    ConsumerKey consumer{.kind = static_cast<ConsumerRecord>(kind), .group = reader.Text()};
+    if (HasName(consumer.kind)) consumer.name = reader.Text();
+    decoded = std::move(consumer);
   }
   if (!reader.ok()) return Damaged("a record's key");
   return decoded;

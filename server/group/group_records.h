@@ -15,7 +15,9 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "engine/base/bytes.h"
+#include "server/group/consumer_records.h"
 #include "server/group/group_types.h"
+#include "server/group/record_text.h"
 
 namespace ringtail::group {
 
@@ -31,13 +33,13 @@ struct GroupKey {
   bool operator==(const GroupKey&) const = default;
 };
 
-// Of a kind that is not known here: of consumer groups of KIP-848, of share groups.
+// Of a kind that is not known here: of share groups, of streams groups.
 struct UnknownKey {
   int16_t kind = 0;
   bool operator==(const UnknownKey&) const = default;
 };
 
-using RecordKey = std::variant<OffsetKey, GroupKey, UnknownKey>;
+using RecordKey = std::variant<OffsetKey, GroupKey, ConsumerKey, UnknownKey>;
 
 struct MemberRecord {
   std::string member_id;
@@ -81,8 +83,5 @@ std::optional<std::vector<std::string>> DecodeSubscribedTopics(absl::string_view
 // The partitions of a consumer's assignment (ConsumerProtocolAssignment, all versions), in its
 // order; none where the bytes are something else.
 std::vector<std::pair<std::string, int32_t>> DecodeAssignedPartitions(absl::string_view assignment);
-
-// Strings of these formats have an int16 for their length.
-inline constexpr size_t kTextBytesMax = 32'767;
 
 }  // namespace ringtail::group

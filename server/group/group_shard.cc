@@ -5,6 +5,7 @@
 
 #include "engine/base/check.h"
 #include "engine/base/logging.h"
+#include "server/group/group_shard_append.h"
 #include "server/group/group_shard_entry.h"
 
 namespace ringtail::group {
@@ -30,19 +31,6 @@ Error FromAppend(Error error) {
   }
 }
 
-// As large as it takes: the partition refuses what is too large.
-records::RecordBatchBuilder NewBatch() {
-  return records::RecordBatchBuilder({.batch_bytes_max = log::kBatchBytesMax});
-}
-
-// nullopt: a tombstone.
-void Add(absl::string_view key, std::optional<absl::string_view> value, Instant at,
-         records::RecordBatchBuilder* batch) {
-  records::RecordInput record{.key = base::AsBytes(key), .timestamp_ms = at.wall_ms};
-  if (value.has_value()) record.value = base::AsBytes(*value);
-  RT_CHECK(batch->Append(record) == records::AppendResult::kAppended);
-}
-
 }  // namespace
 
 GroupShard::GroupShard(const ShardEnvironment& environment, partition::PartitionId id)
@@ -54,9 +42,11 @@ Instant GroupShard::Now() const {
   return {.now = env_.core.now(), .wall_ms = env_.core.io().WallMillis()};
 }
 
+Moment GroupShard::NowWithTopics() const { return {.at = Now(), .image = *env_.broker.image()}; }
+
 void GroupShard::Close() {
   ready_ = Error::kNotCoordinator;
-  for (const auto& [id, entry] : entries_) entry->group.Die(Error::kNotCoordinator);
+  for (const auto& [id, entry] : entries_) entry->Die(Error::kNotCoordinator);
   env_.group_count -= entries_.size();
   entries_.clear();
 }
@@ -81,7 +71,7 @@ GroupShard::Entry* GroupShard::FindOrMake(absl::string_view group_id, bool whate
 }
 
 void GroupShard::Erase(Entry* entry) {
-  entry->group.Die(Error::kCoordinatorNotAvailable);
+  entry->Die(Error::kCoordinatorNotAvailable);
   --env_.group_count;
   const std::string id = entry->group.id();
   entries_.erase(id);
@@ -96,13 +86,17 @@ void GroupShard::Settle(Entry* entry) {
     entry = Find(id);
     if (entry == nullptr) return;
   }
-  entry->ArmFor(entry->group.next_deadline());
+  if (entry->consumer != nullptr) entry = StoreConsumer(entry);
+  if (entry == nullptr) return;
+  entry->ArmFor(entry->next_deadline());
   EraseIfUnused(entry);
 }
 
 // Of a request that was refused nothing stays.
 void GroupShard::EraseIfUnused(Entry* entry) {
-  if (entry->group.unused() && entry->offsets.empty() && !entry->recorded) Erase(entry);
+  if (!entry->unused()) return;
+  if (!entry->consumer_recorded) entry->consumer.reset();
+  if (entry->offsets.empty() && !entry->recorded && !entry->consumer_recorded) Erase(entry);
 }
 
 void GroupShard::OnTimer(Entry* entry) {
@@ -118,7 +112,11 @@ task::Task<void> GroupShard::TickDue() {
     for (const std::string& id : due) {
       Entry* entry = Find(id);
       if (entry == nullptr) continue;
-      entry->group.Tick(Now());
+      if (entry->consumer != nullptr) {
+        entry->consumer->Tick(NowWithTopics());
+      } else {
+        entry->group.Tick(Now());
+      }
       Settle(entry);
     }
   }
@@ -166,7 +164,13 @@ task::Task<Error> GroupShard::AppendTombstones(std::string group_id, Tombstones 
     const size_t end = std::min(offsets.size(), at + kAtOnce);
     for (size_t i = at; i < end; ++i) Add(EncodeKey(offsets[i]), std::nullopt, Now(), &batch);
     const bool last = end == offsets.size();
+    const Entry* known = Find(group_id);
     if (last && group) Add(EncodeKey(GroupKey{group_id}), std::nullopt, Now(), &batch);
+    if (last && group && known != nullptr && known->consumer != nullptr) {
+      for (const ConsumerKey& key : known->consumer->Remains()) {
+        Add(EncodeKey(key), std::nullopt, Now(), &batch);
+      }
+    }
     base::Offset base;
     const Error error = co_await Append(std::move(batch), &base);
     if (error != Error::kNone) co_return error;
@@ -177,7 +181,7 @@ task::Task<Error> GroupShard::AppendTombstones(std::string group_id, Tombstones 
                             base + static_cast<int64_t>(i - at));
     }
     if (!last) continue;
-    if (group && entry->group.unused()) entry->recorded = false;
+    if (group && entry->unused()) entry->recorded = entry->consumer_recorded = false;
     Settle(entry);
     break;
   }
@@ -198,20 +202,26 @@ void GroupShard::Join(const JoinRequest& request, JoinPending* pending) {
     RT_LOG(kDebug, "group {}: member {} joins: {}", request.group_id, request.member.member_id,
            request.reason.substr(0, kReasonBytesShown));
   }
+  if (entry->consumer != nullptr && !YieldToClassic(entry)) {
+    return pending->Answer({.error = Error::kInconsistentProtocol,
+                            .member_id = std::string(request.member.member_id)});
+  }
   entry->group.Join(request, pending, Now());
   Settle(entry);
 }
 
 void GroupShard::Sync(const SyncRequest& request, SyncPending* pending) {
   Entry* entry = Find(request.group_id);
-  if (entry == nullptr) return pending->Answer({.error = Error::kUnknownMember});
+  if (entry == nullptr || entry->consumer != nullptr) {
+    return pending->Answer({.error = Error::kUnknownMember});
+  }
   entry->group.Sync(request, pending, Now());
   Settle(entry);
 }
 
 Error GroupShard::Heartbeat(const HeartbeatRequest& request) {
   Entry* entry = Find(request.group_id);
-  if (entry == nullptr) return Error::kUnknownMember;
+  if (entry == nullptr || entry->consumer != nullptr) return Error::kUnknownMember;
   // Moves one deadline on, which the timer finds out by itself.
   return entry->group.Heartbeat(request, Now());
 }
@@ -242,11 +252,15 @@ task::Task<void> GroupShard::Commit(const CommitRequest& request,
   };
   const std::string group_id(request.group_id);
   Entry* entry = Find(group_id);
-  if (entry == nullptr && request.generation >= 0) co_return refuse(Error::kIllegalGeneration);
+  if (entry == nullptr && request.generation >= 0) {
+    co_return refuse(request.knows_member_epochs ? Error::kGroupNotFound
+                                                 : Error::kIllegalGeneration);
+  }
   if (entry == nullptr) entry = FindOrMake(group_id, false);
   if (entry == nullptr) co_return refuse(Error::kGroupFull);
   const Instant at = Now();
-  const Error admitted = entry->group.AdmitCommit(request, at);
+  const Error admitted = entry->consumer != nullptr ? entry->consumer->AdmitCommit(request)
+                                                    : entry->group.AdmitCommit(request, at);
   if (admitted != Error::kNone) {
     EraseIfUnused(entry);
     co_return refuse(admitted);
@@ -294,10 +308,15 @@ task::Task<void> GroupShard::Commit(const CommitRequest& request,
   }
 }
 
-FetchOffsetsReply GroupShard::FetchOffsets(
-    absl::string_view group_id, std::optional<std::span<const OffsetQuery>> queries) const {
+FetchOffsetsReply GroupShard::FetchOffsets(const FetchOffsetsRequest& request) const {
   FetchOffsetsReply reply;
-  const OffsetTable* offsets = FindOffsets(group_id);
+  const auto& queries = request.queries;
+  const Entry* entry = Find(request.group_id);
+  if (entry != nullptr && entry->consumer != nullptr) {
+    reply.error = entry->consumer->AdmitFetch(request);
+    if (reply.error != Error::kNone) return reply;
+  }
+  const OffsetTable* offsets = entry == nullptr ? nullptr : &entry->offsets;
   if (queries.has_value()) {
     reply.offsets.reserve(queries->size());
     for (const OffsetQuery& query : *queries) {
@@ -330,13 +349,28 @@ std::vector<std::string> GroupShard::GroupIds() const {
 
 size_t GroupShard::member_count() const {
   size_t count = 0;
-  for (const auto& [id, entry] : entries_) count += entry->group.member_count();
+  for (const auto& [id, entry] : entries_) {
+    count +=
+        entry->consumer != nullptr ? entry->consumer->member_count() : entry->group.member_count();
+  }
   return count;
 }
 
-const Group* GroupShard::FindGroup(absl::string_view group_id) const {
+GroupSummary GroupShard::Summarize(absl::string_view group_id) const {
   const Entry* entry = Find(group_id);
-  return entry == nullptr ? nullptr : &entry->group;
+  RT_CHECK(entry != nullptr);
+  if (entry->consumer != nullptr) {
+    return {.type = kConsumerType,
+            .protocol_type = std::string(ConsumerGroup::kProtocolType),
+            .state = StateName(entry->consumer->state()),
+            .generation = entry->consumer->epoch(),
+            .members = entry->consumer->member_count()};
+  }
+  return {.type = kClassicType,
+          .protocol_type = entry->group.protocol_type(),
+          .state = StateName(entry->group.state()),
+          .generation = entry->group.generation(),
+          .members = entry->group.member_count()};
 }
 
 const OffsetTable* GroupShard::FindOffsets(absl::string_view group_id) const {
@@ -345,15 +379,15 @@ const OffsetTable* GroupShard::FindOffsets(absl::string_view group_id) const {
 }
 
 DescribedGroup GroupShard::Describe(absl::string_view group_id) const {
-  const Group* group = FindGroup(group_id);
-  if (group != nullptr) return group->Describe();
+  const Entry* entry = Find(group_id);
+  if (entry != nullptr && entry->consumer == nullptr) return entry->group.Describe();
   return {.error = Error::kGroupNotFound, .state = StateName(GroupState::kDead)};
 }
 
 task::Task<Error> GroupShard::DeleteGroup(std::string group_id) {
   Entry* entry = Find(group_id);
   if (entry == nullptr) co_return Error::kGroupNotFound;
-  if (entry->group.state() != GroupState::kEmpty) co_return Error::kGroupNotEmpty;
+  if (entry->has_members()) co_return Error::kGroupNotEmpty;
   Tombstones gone;
   for (const auto& [topic, partitions] : entry->offsets.topics()) {
     for (const auto& [partition, committed] : partitions) {
@@ -367,13 +401,13 @@ task::Task<Error> GroupShard::DeleteOffsets(std::string group_id,
                                             std::span<OffsetToDelete> offsets) {
   const Entry* entry = Find(group_id);
   if (entry == nullptr) co_return Error::kGroupNotFound;
-  const bool empty = entry->group.state() == GroupState::kEmpty;
-  if (!empty && entry->group.protocol_type() != "consumer") co_return Error::kGroupNotEmpty;
-  const auto subscribed = entry->group.SubscribedTopics();
+  const bool empty = !entry->has_members();
+  const bool consumers = entry->consumer != nullptr || entry->group.protocol_type() == "consumer";
+  if (!empty && !consumers) co_return Error::kGroupNotEmpty;
   Tombstones gone;
   for (OffsetToDelete& each : offsets) {
     if (each.error != Error::kNone) continue;
-    if (!empty && (!subscribed.has_value() || subscribed->contains(std::string(each.topic)))) {
+    if (!empty && entry->SubscribesTo(std::string(each.topic))) {
       each.error = Error::kGroupSubscribed;
     } else if (entry->offsets.Find(each.topic, each.partition) != nullptr) {
       gone.push_back({group_id, std::string(each.topic), each.partition});

@@ -1,7 +1,8 @@
-// The groups of one partition of __consumer_offsets, on the core that leads it. What is recorded
-// there and what is known here agree at any time: a record is appended first, answered and taken
-// over when it is durable. So an append that fails leaves nothing to undo, and what a consumer is
-// told was committed stays so; Kafka, which applies at once, rolls back instead.
+// The groups, classic and consumer groups, of one partition of __consumer_offsets, on the core that
+// leads it. What is recorded there and what is known here agree at any time: a record is appended
+// first, answered and taken over when it is durable. So an append that fails leaves nothing to
+// undo, and what a consumer is told was committed stays so; Kafka, which applies at once, rolls
+// back instead.
 //
 // At a start the partition is read from its beginning; until that is done all requests are answered
 // kCoordinatorLoading. Gaps in the offsets and batches without records are fine.
@@ -24,6 +25,8 @@
 #include "engine/records/record_batch_builder.h"
 #include "engine/task/scheduler.h"
 #include "engine/task/task.h"
+#include "server/broker.h"
+#include "server/group/consumer_group.h"
 #include "server/group/group.h"
 #include "server/group/group_types.h"
 #include "server/group/offset_table.h"
@@ -41,12 +44,22 @@ struct CoordinatorCounters {
 struct ShardEnvironment {
   core::Core& core;
   partition::PartitionMap& partitions;
+  const server::Broker& broker;  // for its image: what topics there are
   const GroupOptions& options;
   Budget& budget;
   CoordinatorCounters& counters;
   size_t& group_count;
   void (*on_first_group)(void* owner);  // the core has a group now
   void* owner;
+};
+
+// What lists show of a group.
+struct GroupSummary {
+  absl::string_view type;  // kClassicType or kConsumerType
+  std::string protocol_type;
+  absl::string_view state;
+  int32_t generation = 0;  // of a consumer group its epoch
+  size_t members = 0;
 };
 
 class GroupShard {
@@ -73,10 +86,10 @@ class GroupShard {
   LeaveReply Leave(const LeaveRequest& request);
   // Sets the errors of those that were not committed.
   task::Task<void> Commit(const CommitRequest& request, std::span<OffsetToCommit> offsets);
-  // nullopt: all.
-  FetchOffsetsReply FetchOffsets(absl::string_view group_id,
-                                 std::optional<std::span<const OffsetQuery>> queries) const;
+  FetchOffsetsReply FetchOffsets(const FetchOffsetsRequest& request) const;
   DescribedGroup Describe(absl::string_view group_id) const;
+  void HeartbeatConsumer(const ConsumerHeartbeat& request, ConsumerPending* pending);
+  DescribedConsumerGroup DescribeConsumer(absl::string_view group_id) const;
   task::Task<base::Error> DeleteGroup(std::string group_id);
   task::Task<base::Error> DeleteOffsets(std::string group_id, std::span<OffsetToDelete> offsets);
   // What has expired, and groups of which nothing is left.
@@ -85,7 +98,8 @@ class GroupShard {
   task::Task<void> ForgetTopic(std::string topic);
   // In the order of their ids.
   std::vector<std::string> GroupIds() const;
-  const Group* FindGroup(absl::string_view group_id) const;
+  // Of one of these.
+  GroupSummary Summarize(absl::string_view group_id) const;
   const OffsetTable* FindOffsets(absl::string_view group_id) const;
 
  private:
@@ -97,8 +111,13 @@ class GroupShard {
   // nullptr: there are as many groups as a core may have.
   Entry* FindOrMake(absl::string_view group_id, bool whatever_the_limit);
   Instant Now() const;
+  Moment NowWithTopics() const;
   // To be called after everything that was done to a group: records, timer, and whether it goes.
   void Settle(Entry* entry);
+  // May come back settled; nullptr: gone.
+  Entry* StoreConsumer(Entry* entry);
+  // An empty consumer group becomes a classic one. False: it is not empty.
+  bool YieldToClassic(Entry* entry);
   // The same where nothing was done that sets an earlier deadline.
   void EraseIfUnused(Entry* entry);
   void Erase(Entry* entry);
@@ -108,6 +127,11 @@ class GroupShard {
   // Ends when the records are durable (*base is the first one's offset then) or were not appended.
   task::Task<base::Error> Append(records::RecordBatchBuilder batch, base::Offset* base);
   task::Task<void> AppendStore(std::string group_id, uint64_t serial, Group::Store store);
+  task::Task<void> AppendConsumerStore(std::string group_id, uint64_t serial,
+                                       ConsumerGroup::Store store);
+  task::Task<void> BuryConsumer(std::string group_id, ConsumerGroup::Store store);
+  task::Task<base::Error> AppendRecords(std::string group_id, ConsumerGroup::Store store,
+                                        bool bury_classic);
   task::Task<base::Error> AppendTombstones(std::string group_id, Tombstones offsets, bool group);
 
   task::Task<void> LoadTask();

@@ -1,6 +1,7 @@
 // A group with its offsets and its timer. Private to GroupShard.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -17,6 +18,23 @@ struct GroupShard::Entry : private task::Timer {
               owner.env_.counters.groups, owner.Now()),
         offsets(owner.env_.budget) {}
 
+  bool has_members() const {
+    return consumer != nullptr ? consumer->member_count() > 0 : group.state() != GroupState::kEmpty;
+  }
+  bool unused() const { return consumer != nullptr ? consumer->unused() : group.unused(); }
+  base::Nanos next_deadline() const {
+    return consumer != nullptr ? consumer->next_deadline() : group.next_deadline();
+  }
+  bool SubscribesTo(const std::string& topic) const {
+    if (consumer != nullptr) return consumer->SubscribesTo(topic);
+    const auto topics = group.SubscribedTopics();
+    return !topics.has_value() || topics->contains(topic);
+  }
+  void Die(base::Error error) {
+    group.Die(error);
+    if (consumer != nullptr) consumer->Die(error);
+  }
+
   // Deadlines that move on, as every heartbeat moves one, are looked at when the old one passes.
   void ArmFor(base::Nanos deadline) {
     if (deadline >= armed_for) return;
@@ -32,8 +50,12 @@ struct GroupShard::Entry : private task::Timer {
   GroupShard& shard;
   const uint64_t serial;  // no other entry had it
   Group group;
+  // Instead of `group`, which is empty then. nullptr: it is a classic group.
+  std::unique_ptr<ConsumerGroup> consumer;
   OffsetTable offsets;
-  bool recorded = false;  // the partition holds a record of the group itself
+  // The partition holds records of the group itself, as a classic or as a consumer group.
+  bool recorded = false;
+  bool consumer_recorded = false;
   base::Nanos armed_for = base::kNever;
 };
 

@@ -12,15 +12,19 @@ using base::Error;
 namespace {
 
 // KIP-211: an offset expires a while after its group has become empty, or, where there never were
-// members, after the commit; in a group with members that of a topic which none of them reads.
+// members, after the commit; in a group with members that of a topic which none of them reads. In a
+// consumer group (KIP-848) a while after the commit, where nobody subscribes to the topic.
 class Expiry {
  public:
-  Expiry(const Group& group, int64_t now_ms, int64_t retention_ms)
-      : group_(group), now_ms_(now_ms), retention_ms_(retention_ms) {
+  Expiry(const Group& group, const ConsumerGroup* consumer, int64_t now_ms, int64_t retention_ms)
+      : group_(group), consumer_(consumer), now_ms_(now_ms), retention_ms_(retention_ms) {
     if (group.state() == GroupState::kStable) subscribed_ = group.SubscribedTopics();
   }
 
   bool Expired(const std::string& topic, const CommittedOffset& committed) const {
+    if (consumer_ != nullptr) {
+      return !consumer_->SubscribesTo(topic) && now_ms_ - committed.commit_time_ms >= retention_ms_;
+    }
     if (subscribed_.has_value() && subscribed_->contains(topic)) return false;
     int64_t since = committed.commit_time_ms;
     if (group_.state() == GroupState::kEmpty) {
@@ -35,6 +39,7 @@ class Expiry {
 
  private:
   const Group& group_;
+  const ConsumerGroup* const consumer_;  // nullptr: it is a classic group
   const int64_t now_ms_;
   const int64_t retention_ms_;
   std::optional<std::set<std::string>> subscribed_;
@@ -47,14 +52,15 @@ task::Task<void> GroupShard::Expire() {
     if (ready_ != Error::kNone) co_return;
     const Entry* entry = Find(id);
     if (entry == nullptr) continue;
-    const Expiry expiry(entry->group, Now().wall_ms, env_.options.offsets_retention_ms);
+    const Expiry expiry(entry->group, entry->consumer.get(), Now().wall_ms,
+                        env_.options.offsets_retention_ms);
     Tombstones gone;
     for (const auto& [topic, partitions] : entry->offsets.topics()) {
       for (const auto& [partition, committed] : partitions) {
         if (expiry.Expired(topic, committed)) gone.push_back({id, topic, partition});
       }
     }
-    const bool all = gone.size() == entry->offsets.size() && entry->group.unused();
+    const bool all = gone.size() == entry->offsets.size() && entry->unused();
     if (gone.empty() && !all) continue;
     const size_t count = gone.size();
     if (co_await AppendTombstones(id, std::move(gone), all) != Error::kNone) co_return;

@@ -23,6 +23,7 @@ constexpr int64_t kReadBytes = 1 << 20;
 struct GroupShard::Loading {
   // By group id, the newest each: members are made once, at the end.
   std::map<std::string, GroupRecord> groups;
+  std::map<std::string, ConsumerGroupImage> consumers;
   records::RecordReader reader;
   uint64_t records = 0;
   uint64_t unknown = 0;  // of kinds that are not known here
@@ -132,7 +133,14 @@ absl::Status GroupShard::ReplayRecord(base::Offset at, const log::RecordView& re
       return absl::OkStatus();
     }
     RT_ASSIGN_OR_RETURN(loading->groups[group->group], DecodeGroup(*record.value));
+    loading->consumers.erase(group->group);  // what it was before
     return absl::OkStatus();
+  }
+  if (const auto* consumer = std::get_if<ConsumerKey>(&key)) {
+    if (consumer->kind == ConsumerRecord::kGroup && record.value.has_value()) {
+      loading->groups.erase(consumer->group);
+    }
+    return loading->consumers[consumer->group].Apply(*consumer, record.value);
   }
   ++loading->unknown;
   return absl::OkStatus();
@@ -143,6 +151,15 @@ void GroupShard::FinishLoading(Loading* loading) {
     Entry* entry = FindOrMake(id, true);
     entry->group.Restore(std::move(record), Now());
     entry->recorded = true;
+  }
+  for (auto& [id, image] : loading->consumers) {
+    // Tombstones leave nothing.
+    if (!image.group.has_value() && image.members.empty()) continue;
+    Entry* entry = FindOrMake(id, true);
+    entry->consumer = std::make_unique<ConsumerGroup>(id, env_.options.consumer, env_.budget,
+                                                      env_.counters.groups);
+    entry->consumer->Restore(std::move(image), Now());
+    entry->consumer_recorded = true;
   }
   for (const std::string& id : GroupIds()) Settle(Find(id));
 }

@@ -114,7 +114,8 @@ struct CommitRequest {
   absl::string_view group_id;
   MemberName member;
   int32_t generation = -1;
-  int64_t retention_ms = -1;  // of old clients; -1: the broker's
+  int64_t retention_ms = -1;         // of old clients; -1: the broker's
+  bool knows_member_epochs = false;  // `generation` may be one (version 9 and later)
 };
 
 // A committed offset. `offset` -1: none.
@@ -136,6 +137,14 @@ struct OffsetToDelete {
 struct OffsetQuery {
   absl::string_view topic;
   int32_t partition = 0;
+};
+
+struct FetchOffsetsRequest {
+  absl::string_view group_id;
+  // Of a member of a consumer group that wants to know if it still is one.
+  std::optional<absl::string_view> member_id;
+  int32_t member_epoch = -1;
+  std::optional<std::span<const OffsetQuery>> queries;  // nullopt: all
 };
 
 struct FetchedOffset {
@@ -166,8 +175,13 @@ struct DescribedGroup {
   std::vector<DescribedMember> members;
 };
 
+// As ListGroups names the protocols.
+inline constexpr absl::string_view kClassicType = "classic";
+inline constexpr absl::string_view kConsumerType = "consumer";
+
 struct ListedGroup {
   std::string id;
+  absl::string_view type;
   std::string protocol_type;
   absl::string_view state;
 };
@@ -177,8 +191,20 @@ struct GroupLimits {
   size_t members_max = 10'000;                 // group.max.size: of one group
 };
 
+enum class Assignor : uint8_t { kUniform, kRange };  // assignor.h
+
+// Of groups of the next-generation protocol (KIP-848), whose members have no say in these.
+struct ConsumerOptions {
+  int32_t session_timeout_ms = 45'000;    // group.consumer.session.timeout.ms
+  int32_t heartbeat_interval_ms = 5'000;  // group.consumer.heartbeat.interval.ms
+  size_t members_max = 10'000;            // group.consumer.max.size
+  // group.consumer.assignors: the first is that of groups whose members name none.
+  std::vector<Assignor> assignors = {Assignor::kUniform, Assignor::kRange};
+};
+
 struct GroupOptions {
   GroupLimits limits;
+  ConsumerOptions consumer;
   int32_t session_timeout_min_ms = 6'000;                        // group.min.session.timeout.ms
   int32_t session_timeout_max_ms = 1'800'000;                    // group.max.session.timeout.ms
   int64_t offsets_retention_ms = int64_t{7} * 24 * 3600 * 1000;  // offsets.retention.minutes

@@ -35,6 +35,8 @@ constexpr Api kApis[] = {
     {DescribeLogDirsRequest::kApiKey, 1, 4, 1, &Session::HandleDescribeLogDirs},
     {SaslAuthenticateRequest::kApiKey, 0, 2, 0, &Session::HandleSaslAuthenticate},
     {DescribeClusterRequest::kApiKey, 0, 2, 0, &Session::HandleDescribeCluster},
+    {ConsumerGroupHeartbeatRequest::kApiKey, 0, 1, 0, &Session::HandleConsumerGroupHeartbeat},
+    {ConsumerGroupDescribeRequest::kApiKey, 0, 1, 0, &Session::HandleConsumerGroupDescribe},
     {DescribeTopicPartitionsRequest::kApiKey, 0, 0, 0, &Session::HandleDescribeTopicPartitions},
 };
 

@@ -41,6 +41,18 @@ ErrorCode ToGroupErrorCode(Error error) {
       return ErrorCode::kRebalanceInProgress;
     case Error::kOffsetMetadataTooLarge:
       return ErrorCode::kOffsetMetadataTooLarge;
+    case Error::kFencedMemberEpoch:
+      return ErrorCode::kFencedMemberEpoch;
+    case Error::kStaleMemberEpoch:
+      return ErrorCode::kStaleMemberEpoch;
+    case Error::kUnreleasedInstanceId:
+      return ErrorCode::kUnreleasedInstanceId;
+    case Error::kUnsupportedAssignor:
+      return ErrorCode::kUnsupportedAssignor;
+    case Error::kInvalidRegex:
+      return ErrorCode::kInvalidRegularExpression;
+    case Error::kUnsupportedVersion:
+      return ErrorCode::kUnsupportedVersion;
     default:
       return ErrorCode::kUnknownServerError;
   }

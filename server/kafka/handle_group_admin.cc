@@ -14,7 +14,6 @@ using base::Error;
 
 namespace {
 
-constexpr absl::string_view kClassic = "classic";
 constexpr size_t kWorkPerMember = 1024;
 constexpr int16_t kDescribeWithNotFound = 6;
 // Read (3), delete (6) and describe (8), as bits: without ACLs everybody may do all.
@@ -79,12 +78,12 @@ task::Task<void> Session::HandleListGroups(Call* call) {
   if (error != Error::kNone) groups.clear();
   for (const group::ListedGroup& each : groups) {
     if (!Passes(request.states_filter, each.state)) continue;
-    if (!Passes(request.types_filter, kClassic)) continue;
+    if (!Passes(request.types_filter, each.type)) continue;
     auto& out = response.groups.Add(arena);
     out.group_id = arena.CopyText(each.id);
     out.protocol_type = arena.CopyText(each.protocol_type);
     out.group_state = each.state;
-    out.group_type = kClassic;
+    out.group_type = each.type;
   }
   Respond(call, response);
 }

@@ -14,6 +14,7 @@ namespace {
 
 // An offset in a response, and what it was asked with.
 constexpr size_t kWorkPerOffset = 256;
+constexpr int16_t kWithMemberEpochs = 9;       // KIP-848, of OffsetCommit
 constexpr int16_t kFetchOfSeveral = 8;         // groups
 constexpr int16_t kFetchWithGroupError = 2;    // before, each partition had it
 constexpr absl::string_view kNoMetadata = "";  // where nothing is committed
@@ -63,7 +64,8 @@ task::Task<void> Session::HandleOffsetCommit(Call* call) {
   const group::CommitRequest commit{.group_id = request.group_id,
                                     .member = {request.member_id, request.group_instance_id},
                                     .generation = request.generation_id_or_member_epoch,
-                                    .retention_ms = request.retention_time_ms};
+                                    .retention_ms = request.retention_time_ms,
+                                    .knows_member_epochs = call->version >= kWithMemberEpochs};
   bool any = false;
   for (const group::OffsetToCommit& each : offsets) any |= each.error == Error::kNone;
   if (any) co_await broker_.groups().Commit(commit, offsets);
@@ -108,11 +110,10 @@ std::optional<std::vector<group::OffsetQuery>> QueriesOf(const std::optional<Top
 }  // namespace
 
 task::Task<group::FetchOffsetsReply> Session::FetchOffsets(
-    Call* call, absl::string_view group_id,
+    Call* call, group::FetchOffsetsRequest request,
     const std::optional<std::vector<group::OffsetQuery>>& queries) {
-  std::optional<std::span<const group::OffsetQuery>> wanted;
-  if (queries.has_value()) wanted = *queries;
-  group::FetchOffsetsReply reply = co_await broker_.groups().FetchOffsets(group_id, wanted);
+  if (queries.has_value()) request.queries = *queries;
+  group::FetchOffsetsReply reply = co_await broker_.groups().FetchOffsets(request);
   // All offsets of a group, as often as a request names it: it may be a lot.
   call->exchange->connection->ChargeWork(call->exchange, reply.offsets.size() * kWorkPerOffset);
   co_return reply;
@@ -125,7 +126,8 @@ task::Task<void> Session::HandleOffsetFetch(Call* call) {
   OffsetFetchResponse response;
   if (call->version < kFetchOfSeveral) {
     const auto queries = QueriesOf(request.topics);
-    group::FetchOffsetsReply reply = co_await FetchOffsets(call, request.group_id, queries);
+    group::FetchOffsetsReply reply =
+        co_await FetchOffsets(call, {.group_id = request.group_id}, queries);
     response.error_code = Wire(ToErrorCode(reply.error));
     if (reply.error != Error::kNone && queries.has_value() &&
         call->version < kFetchWithGroupError) {
@@ -140,7 +142,10 @@ task::Task<void> Session::HandleOffsetFetch(Call* call) {
     // ChargeWork may have ended the connection.
     if (call->exchange->context.cancel->cancelled()) break;
     const auto queries = QueriesOf(wanted.topics);
-    const group::FetchOffsetsReply reply = co_await FetchOffsets(call, wanted.group_id, queries);
+    const group::FetchOffsetsRequest asked{.group_id = wanted.group_id,
+                                           .member_id = wanted.member_id,
+                                           .member_epoch = wanted.member_epoch};
+    const group::FetchOffsetsReply reply = co_await FetchOffsets(call, asked, queries);
     auto& out = response.groups.Add(arena);
     out.group_id = wanted.group_id;
     out.error_code = Wire(ToErrorCode(reply.error));

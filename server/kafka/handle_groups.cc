@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "server/group/coordinator.h"
+#include "server/kafka/client_host.h"
 #include "server/kafka/session.h"
 
 namespace ringtail::kafka {
@@ -18,11 +18,6 @@ constexpr int16_t kJoinWithSkip = 9;      // SkipAssignment
 constexpr int16_t kJoinWithNullProtocol = 7;
 constexpr int16_t kLeaveOfSeveral = 3;
 constexpr int16_t kFindSeveral = 4;
-
-// As Java writes an address that was not looked up.
-std::string ClientHost(const std::string& peer) {
-  return absl::StrCat("/", peer.substr(0, peer.rfind(':')));
-}
 
 std::optional<absl::string_view> Copied(Arena& arena, const std::optional<std::string>& text) {
   if (!text.has_value()) return std::nullopt;

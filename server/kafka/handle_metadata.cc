@@ -8,6 +8,24 @@ namespace ringtail::kafka {
 
 using base::Error;
 
+namespace {
+
+// What the coordinator of groups speaks: 1 is KIP-848.
+constexpr absl::string_view kGroupVersion = "group.version";
+constexpr int16_t kGroupVersionMax = 1;
+
+void AddFeatures(const server::ImagePtr& image, Arena& arena, ApiVersionsResponse* response) {
+  auto& supported = response->supported_features.Add(arena);
+  supported.name = kGroupVersion;
+  supported.max_version = kGroupVersionMax;
+  auto& finalized = response->finalized_features.Add(arena);
+  finalized.name = kGroupVersion;
+  finalized.min_version_level = finalized.max_version_level = kGroupVersionMax;
+  response->finalized_features_epoch = static_cast<int64_t>(image->incarnation());
+}
+
+}  // namespace
+
 task::Task<void> Session::HandleApiVersions(Call* call) {
   ApiVersionsResponse response;
   const Api* self = FindApi(ApiVersionsRequest::kApiKey);
@@ -25,6 +43,7 @@ task::Task<void> Session::HandleApiVersions(Call* call) {
     out.min_version = api.version_min;
     out.max_version = api.version_max;
   }
+  if (broker_.image() != nullptr) AddFeatures(broker_.image(), call->arena, &response);
   Respond(call, response);
 }
 

@@ -54,6 +54,8 @@ class Session : public server::Session {
   task::Task<void> HandleOffsetFetch(Call* call);
   task::Task<void> HandleOffsetDelete(Call* call);
   task::Task<void> HandleDescribeGroups(Call* call);
+  task::Task<void> HandleConsumerGroupHeartbeat(Call* call);
+  task::Task<void> HandleConsumerGroupDescribe(Call* call);
   task::Task<void> HandleListGroups(Call* call);
   task::Task<void> HandleDeleteGroups(Call* call);
   task::Task<void> HandleProduce(Call* call);
@@ -125,7 +127,7 @@ class Session : public server::Session {
   // Whether the topic has this partition.
   base::Error CheckPartition(absl::string_view topic, int32_t partition) const;
   task::Task<group::FetchOffsetsReply> FetchOffsets(
-      Call* call, absl::string_view group_id,
+      Call* call, group::FetchOffsetsRequest request,
       const std::optional<std::vector<group::OffsetQuery>>& queries);
 
   // By id where the version has one, else by name. kNone and the topic, or the error.

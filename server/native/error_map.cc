@@ -30,6 +30,12 @@ Wire::Code ToGroupCode(Error error) {
     case Error::kFencedInstanceId:
     case Error::kRebalanceInProgress:
     case Error::kOffsetMetadataTooLarge:
+    case Error::kFencedMemberEpoch:
+    case Error::kStaleMemberEpoch:
+    case Error::kUnreleasedInstanceId:
+    case Error::kUnsupportedAssignor:
+    case Error::kInvalidRegex:
+    case Error::kUnsupportedVersion:
       return Wire::INVALID_REQUEST;
     default:
       return Wire::INTERNAL;

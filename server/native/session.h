@@ -11,6 +11,8 @@
 #include "server/broker.h"
 #include "server/connection.h"
 #include "server/endpoints.h"
+#include "server/group/consumer_types.h"
+#include "server/group/group_types.h"
 
 namespace ringtail::native {
 
@@ -66,6 +68,10 @@ class Session : public server::Session {
   task::Task<void> HandleDescribeTopic(server::Exchange* exchange, Scratch* scratch);
   task::Task<void> HandleListGroups(server::Exchange* exchange, Scratch* scratch);
   task::Task<void> HandleDescribeGroup(server::Exchange* exchange, Scratch* scratch);
+  void FillClassic(const group::DescribedGroup& found,
+                   proto::client::DescribeGroupResponse* response) const;
+  void FillConsumer(const group::DescribedConsumerGroup& found,
+                    proto::client::DescribeGroupResponse* response) const;
   task::Task<void> FillEnds(proto::client::DescribeGroupResponse* described);
   task::Task<void> HandleCommitOffsets(server::Exchange* exchange, Scratch* scratch);
   task::Task<void> HandleDeleteGroup(Scratch* scratch);

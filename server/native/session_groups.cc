@@ -35,6 +35,7 @@ task::Task<void> Session::HandleListGroups(server::Exchange* exchange, Scratch* 
   for (const group::ListedGroup& each : groups) {
     auto* out = response->add_groups();
     out->set_group(each.id);
+    out->set_type(std::string(each.type));
     out->set_protocol_type(each.protocol_type);
     out->set_state(each.state.data(), each.state.size());
   }
@@ -58,22 +59,9 @@ task::Task<void> Session::FillEnds(proto::client::DescribeGroupResponse* describ
   }
 }
 
-task::Task<void> Session::HandleDescribeGroup(server::Exchange* exchange, Scratch* scratch) {
-  const std::string& id = scratch->request->describe_group().group();
-  group::Coordinator& groups = broker_.groups();
-  const group::DescribedGroup found = co_await groups.Describe(id);
-  group::FetchOffsetsReply offsets;
-  if (found.error == Error::kNone) offsets = co_await groups.FetchOffsets(id, std::nullopt);
-  const Error error = found.error != Error::kNone ? found.error : offsets.error;
-  if (error != Error::kNone) {
-    FillError(groups.HasTopic() ? error : Error::kGroupNotFound, "",
-              scratch->response->mutable_error());
-    co_return;
-  }
-  exchange->connection->ChargeWork(
-      exchange, offsets.offsets.size() * kWorkPerOffset + found.members.size() * kWorkPerMember);
-  auto* response = scratch->response->mutable_describe_group();
-  response->set_group(id);
+void Session::FillClassic(const group::DescribedGroup& found,
+                          proto::client::DescribeGroupResponse* response) const {
+  response->set_type(std::string(group::kClassicType));
   response->set_protocol_type(found.protocol_type);
   response->set_protocol(found.protocol);
   response->set_state(found.state.data(), found.state.size());
@@ -88,6 +76,65 @@ task::Task<void> Session::HandleDescribeGroup(server::Exchange* exchange, Scratc
       assigned->set_topic(topic);
       assigned->set_partition(static_cast<uint32_t>(partition));
     }
+  }
+}
+
+void Session::FillConsumer(const group::DescribedConsumerGroup& found,
+                           proto::client::DescribeGroupResponse* response) const {
+  response->set_type(std::string(group::kConsumerType));
+  response->set_protocol_type(std::string(group::ConsumerGroup::kProtocolType));
+  response->set_protocol(std::string(found.assignor));
+  response->set_state(found.state.data(), found.state.size());
+  response->set_epoch(static_cast<uint32_t>(found.epoch));
+  response->set_target_epoch(static_cast<uint32_t>(found.target_epoch));
+  for (const group::DescribedConsumer& each : found.members) {
+    auto* member = response->add_members();
+    member->set_member_id(each.member_id);
+    member->set_instance_id(each.instance_id.value_or(""));
+    member->set_client_id(each.client_id);
+    member->set_client_host(each.client_host);
+    member->set_epoch(each.epoch);
+    member->set_state(std::string(group::StateName(each.state)));
+    member->set_target_size(static_cast<uint32_t>(each.target.size()));
+    for (const group::TopicPartition& partition : each.assigned) {
+      const server::TopicImage* topic = broker_.image()->FindById(partition.topic);
+      if (topic == nullptr) continue;  // deleted, and not given up yet
+      auto* assigned = member->add_partitions();
+      assigned->set_topic(topic->name);
+      assigned->set_partition(static_cast<uint32_t>(partition.partition));
+    }
+  }
+}
+
+task::Task<void> Session::HandleDescribeGroup(server::Exchange* exchange, Scratch* scratch) {
+  const std::string& id = scratch->request->describe_group().group();
+  group::Coordinator& groups = broker_.groups();
+  const group::DescribedGroup classic = co_await groups.Describe(id);
+  Error error = classic.error;
+  group::DescribedConsumerGroup consumer;
+  if (error == Error::kGroupNotFound) {
+    consumer = co_await groups.DescribeConsumer(id);
+    error = consumer.error;
+  }
+  group::FetchOffsetsReply offsets;
+  if (error == Error::kNone) offsets = co_await groups.FetchOffsets({.group_id = id});
+  if (error == Error::kNone) error = offsets.error;
+  if (error != Error::kNone) {
+    FillError(groups.HasTopic() ? error : Error::kGroupNotFound, "",
+              scratch->response->mutable_error());
+    co_return;
+  }
+  size_t assigned = 0;
+  for (const group::DescribedConsumer& each : consumer.members) assigned += each.assigned.size();
+  exchange->connection->ChargeWork(
+      exchange, (offsets.offsets.size() + assigned) * kWorkPerOffset +
+                    (classic.members.size() + consumer.members.size()) * kWorkPerMember);
+  auto* response = scratch->response->mutable_describe_group();
+  response->set_group(id);
+  if (classic.error == Error::kNone) {
+    FillClassic(classic, response);
+  } else {
+    FillConsumer(consumer, response);
   }
   for (const group::FetchedOffset& each : offsets.offsets) {
     auto* out = response->add_offsets();

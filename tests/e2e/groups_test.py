@@ -153,7 +153,7 @@ class GroupsTest(unittest.TestCase):
         self.assertEqual(len(describe()["members"][0]["partitions"]), PARTITIONS)
         self.assertIn("has members", broker.try_ringtail("group", "delete", "g").text)
         reader.stop()
-        self.assertEqual(broker.ringtail("group", "list").split(), [b"g", b"Empty"])
+        self.assertEqual(broker.ringtail("group", "list").split(), [b"g", b"Empty", b"classic"])
         self.assertEqual(sum(each["lag"] for each in describe()["offsets"]), 0)
         broker.ringtail("group", "reset-offsets", "g", "t", "--to", "beginning")
         self.assertEqual(sum(each["lag"] for each in describe()["offsets"]), 1000)

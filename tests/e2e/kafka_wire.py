@@ -216,3 +216,98 @@ def fetch_all(port, topic, partition=0, max_bytes=8 << 20, offset=0):
             if whole != len(batches) or not batches:
                 raise AssertionError(f"fetch at {offset}: {len(batches)} bytes, {whole} in whole batches")
             data += batches
+
+
+# --- Consumer groups of KIP-848: flexible versions (KIP-482).
+
+FIND_COORDINATOR, CONSUMER_GROUP_HEARTBEAT = 10, 68
+
+
+def find_coordinator(group, correlation=1):
+    """FindCoordinator version 0."""
+    return request(FIND_COORDINATOR, 0, correlation, string(group))
+
+
+def uvarint(value):
+    out = b""
+    while value > 0x7F:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def compact(value):
+    """A nullable string."""
+    return uvarint(0) if value is None else uvarint(len(value) + 1) + value.encode()
+
+
+def compact_array(items):
+    """A nullable array of encoded items."""
+    return uvarint(0) if items is None else uvarint(len(items) + 1) + b"".join(items)
+
+
+def consumer_heartbeat(group, member, epoch, topics=None, regex=None, owned=None, rebalance_timeout_ms=-1,
+                       instance=None, correlation=1):
+    """ConsumerGroupHeartbeat version 1; owned: {topic id: partitions}."""
+    head = struct.pack(">hhi", CONSUMER_GROUP_HEARTBEAT, 1, correlation) + string("e2e") + b"\0"
+    if owned is not None:
+        owned = [topic + compact_array([struct.pack(">i", each) for each in partitions]) + b"\0"
+                 for topic, partitions in owned.items()]
+    body = compact(group) + compact(member) + struct.pack(">i", epoch) + compact(instance) + compact(None)
+    body += struct.pack(">i", rebalance_timeout_ms)
+    body += compact_array(None if topics is None else [compact(topic) for topic in topics])
+    body += compact(regex) + compact(None) + compact_array(owned) + b"\0"
+    return struct.pack(">i", len(head) + len(body)) + head + body
+
+
+class Flexible:
+    """Reads the body of a response, after the correlation id."""
+
+    def __init__(self, body):
+        self.body = body
+        self.at = 0
+
+    def number(self, form):
+        value, = struct.unpack_from(">" + form, self.body, self.at)
+        self.at += struct.calcsize(form)
+        return value
+
+    def raw(self, count):
+        self.at += count
+        return self.body[self.at - count:self.at]
+
+    def uvarint(self):
+        value = shift = 0
+        while True:
+            byte = self.number("B")
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    def text(self):
+        length = self.uvarint()
+        return None if length == 0 else self.raw(length - 1).decode()
+
+    def tagged(self):
+        for _ in range(self.uvarint()):
+            self.uvarint()
+            self.raw(self.uvarint())
+
+
+def parse_consumer_heartbeat(body):
+    """{error, message, member, epoch, interval_ms, assignment: {topic id: partitions} or None}"""
+    read = Flexible(body)
+    read.tagged()  # of the header
+    read.number("i")
+    found = {"error": read.number("h"), "message": read.text(), "member": read.text(),
+             "epoch": read.number("i"), "interval_ms": read.number("i"), "assignment": None}
+    if read.number("b") >= 0:
+        found["assignment"] = {}
+        for _ in range(read.uvarint() - 1):
+            topic = read.raw(16)
+            found["assignment"][topic] = [read.number("i") for _ in range(read.uvarint() - 1)]
+            read.tagged()
+        read.tagged()
+    read.tagged()
+    return found

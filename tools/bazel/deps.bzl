@@ -20,6 +20,7 @@ _LIBRARIES = [
     "nlohmann_json",
     "prometheus_cpp",
     "rdkafka",
+    "re2",
     "snappy",
     "spdlog",
     "xxhash",

@@ -31,14 +31,16 @@ absl::Status List(const Context& context, const GroupOptions& options) {
   if (options.json) {
     nlohmann::json list = nlohmann::json::array();
     for (const client::GroupListing& each : groups) {
-      list.push_back(
-          {{"group", each.group}, {"state", each.state}, {"protocol_type", each.protocol_type}});
+      list.push_back({{"group", each.group},
+                      {"state", each.state},
+                      {"type", each.type},
+                      {"protocol_type", each.protocol_type}});
     }
     printf("%s\n", list.dump(2).c_str());
     return absl::OkStatus();
   }
   for (const client::GroupListing& each : groups) {
-    printf("%-40s %s\n", each.group.c_str(), each.state.c_str());
+    printf("%-40s %-20s %s\n", each.group.c_str(), each.state.c_str(), each.type.c_str());
   }
   return absl::OkStatus();
 }
@@ -48,6 +50,16 @@ int64_t LagOf(const client::GroupOffset& offset) {
                                    : std::max<int64_t>(offset.high_watermark - offset.committed, 0);
 }
 
+bool IsConsumer(const client::GroupDescription& group) { return group.type == "consumer"; }
+
+// What a member of a consumer group is at.
+std::string Progress(const client::GroupDescription& group, const client::GroupMember& member) {
+  if (!IsConsumer(group)) return "";
+  if (member.epoch < 0) return ", away";
+  return absl::StrCat(", epoch ", member.epoch, " ", member.state, " (", member.partitions.size(),
+                      " of ", member.target_size, " partitions)");
+}
+
 void PrintJson(const client::GroupDescription& group) {
   nlohmann::json members = nlohmann::json::array();
   for (const client::GroupMember& each : group.members) {
@@ -55,11 +67,17 @@ void PrintJson(const client::GroupDescription& group) {
     for (const auto& [topic, partition] : each.partitions) {
       partitions.push_back({{"topic", topic}, {"partition", partition}});
     }
-    members.push_back({{"member_id", each.member_id},
-                       {"instance_id", each.instance_id},
-                       {"client_id", each.client_id},
-                       {"host", each.client_host},
-                       {"partitions", std::move(partitions)}});
+    nlohmann::json member = {{"member_id", each.member_id},
+                             {"instance_id", each.instance_id},
+                             {"client_id", each.client_id},
+                             {"host", each.client_host},
+                             {"partitions", std::move(partitions)}};
+    if (IsConsumer(group)) {
+      member["epoch"] = each.epoch;
+      member["state"] = each.state;
+      member["target_size"] = each.target_size;
+    }
+    members.push_back(std::move(member));
   }
   nlohmann::json offsets = nlohmann::json::array();
   for (const client::GroupOffset& each : group.offsets) {
@@ -71,12 +89,14 @@ void PrintJson(const client::GroupDescription& group) {
     }
     offsets.push_back(std::move(offset));
   }
-  const nlohmann::json all = {{"group", group.group},
-                              {"state", group.state},
-                              {"protocol_type", group.protocol_type},
-                              {"protocol", group.protocol},
-                              {"members", std::move(members)},
-                              {"offsets", std::move(offsets)}};
+  nlohmann::json all = {{"group", group.group},         {"state", group.state},
+                        {"type", group.type},           {"protocol_type", group.protocol_type},
+                        {"protocol", group.protocol},   {"members", std::move(members)},
+                        {"offsets", std::move(offsets)}};
+  if (IsConsumer(group)) {
+    all["epoch"] = group.epoch;
+    all["target_epoch"] = group.target_epoch;
+  }
   printf("%s\n", all.dump(2).c_str());
 }
 
@@ -87,9 +107,13 @@ absl::Status Describe(const Context& context, const GroupOptions& options) {
     PrintJson(group);
     return absl::OkStatus();
   }
-  printf("group %s: %s%s%s, %zu member%s\n", group.group.c_str(), group.state.c_str(),
-         group.protocol.empty() ? "" : ", ", group.protocol.c_str(), group.members.size(),
-         group.members.size() == 1 ? "" : "s");
+  const std::string epochs =
+      IsConsumer(group)
+          ? absl::StrCat(", epoch ", group.epoch, ", assignment epoch ", group.target_epoch)
+          : "";
+  printf("group %s: %s, %s%s%s%s, %zu member%s\n", group.group.c_str(), group.type.c_str(),
+         group.state.c_str(), group.protocol.empty() ? "" : ", ", group.protocol.c_str(),
+         epochs.c_str(), group.members.size(), group.members.size() == 1 ? "" : "s");
   for (const client::GroupMember& each : group.members) {
     std::map<std::string, std::vector<int32_t>> by_topic;
     for (const auto& [topic, partition] : each.partitions) by_topic[topic].push_back(partition);
@@ -97,8 +121,8 @@ absl::Status Describe(const Context& context, const GroupOptions& options) {
     for (const auto& [topic, partitions] : by_topic) {
       assigned.push_back(absl::StrCat(topic, " [", absl::StrJoin(partitions, ","), "]"));
     }
-    printf("member %s at %s: %s\n", each.member_id.c_str(), each.client_host.c_str(),
-           absl::StrJoin(assigned, " ").c_str());
+    printf("member %s at %s%s: %s\n", each.member_id.c_str(), each.client_host.c_str(),
+           Progress(group, each).c_str(), absl::StrJoin(assigned, " ").c_str());
   }
   if (group.offsets.empty()) return absl::OkStatus();
   printf("%-30s %9s %14s %14s %12s\n", "topic", "partition", "committed", "end", "lag");

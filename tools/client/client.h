@@ -95,6 +95,7 @@ struct GroupListing {
   std::string group;
   std::string protocol_type;  // "consumer"; empty: there never were members
   std::string state;
+  std::string type;  // "classic", "consumer"
 };
 
 struct GroupMember {
@@ -103,6 +104,10 @@ struct GroupMember {
   std::string client_id;
   std::string client_host;
   std::vector<std::pair<std::string, int32_t>> partitions;  // assigned: topic and partition
+  // Of a consumer group.
+  int32_t epoch = 0;         // -2: a static member that is away
+  std::string state;         // STABLE, UNREVOKED_PARTITIONS, UNRELEASED_PARTITIONS
+  uint32_t target_size = 0;  // partitions that it is to have
 };
 
 struct GroupOffset {
@@ -117,6 +122,9 @@ struct GroupDescription {
   std::string protocol_type;
   std::string protocol;
   std::string state;
+  std::string type;           // "classic", "consumer"
+  uint32_t epoch = 0;         // of a consumer group
+  uint32_t target_epoch = 0;  // of its assignment
   std::vector<GroupMember> members;
   std::vector<GroupOffset> offsets;  // by topic and partition
 };

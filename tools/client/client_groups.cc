@@ -13,7 +13,7 @@ absl::StatusOr<std::vector<GroupListing>> Client::ListGroups() {
       Annotate(CallBootstrap(&request, &response, Repeat::kIfRetriable), "list groups"));
   std::vector<GroupListing> groups;
   for (const wire::GroupListing& each : response.list_groups().groups()) {
-    groups.push_back({each.group(), each.protocol_type(), each.state()});
+    groups.push_back({each.group(), each.protocol_type(), each.state(), each.type()});
   }
   return groups;
 }
@@ -28,10 +28,16 @@ absl::StatusOr<GroupDescription> Client::DescribeGroup(absl::string_view group) 
   GroupDescription described{.group = from.group(),
                              .protocol_type = from.protocol_type(),
                              .protocol = from.protocol(),
-                             .state = from.state()};
+                             .state = from.state(),
+                             .type = from.type(),
+                             .epoch = from.epoch(),
+                             .target_epoch = from.target_epoch()};
   for (const wire::GroupMember& each : from.members()) {
     GroupMember& member = described.members.emplace_back();
     member = {each.member_id(), each.instance_id(), each.client_id(), each.client_host()};
+    member.epoch = each.epoch();
+    member.state = each.state();
+    member.target_size = each.target_size();
     for (const wire::AssignedPartition& assigned : each.partitions()) {
       member.partitions.emplace_back(assigned.topic(), static_cast<int32_t>(assigned.partition()));
     }

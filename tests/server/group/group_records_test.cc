@@ -99,10 +99,10 @@ TEST(GroupRecords, AreReadInEveryVersion) {
 }
 
 TEST(GroupRecords, KindsThatAreNotKnownAreNamed) {
-  const std::string key("\0\5\0\1g", 5);
+  const std::string key("\0\13\0\1g", 5);
   const auto decoded = DecodeKey(base::AsBytes(key));
   ASSERT_TRUE(decoded.ok());
-  EXPECT_EQ(*decoded, RecordKey(UnknownKey{5}));
+  EXPECT_EQ(*decoded, RecordKey(UnknownKey{11}));
 }
 
 TEST(GroupRecords, DamageIsNoticed) {

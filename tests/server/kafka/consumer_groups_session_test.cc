@@ -1,0 +1,310 @@
+// Consumer groups of KIP-848 over the wire, with one broker of two cores in the simulation.
+#include <optional>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "server/group/coordinator.h"
+#include "server/group/partition_of.h"
+#include "tests/server/group/group_harness.h"
+#include "tests/server/kafka/session_fixture.h"
+
+namespace ringtail::kafka {
+namespace {
+
+class ConsumerGroupsSessionTest : public KafkaSessionTest {
+ protected:
+  using Reply = std::unique_ptr<Decoded<ConsumerGroupHeartbeatResponse>>;
+
+  void SetUp() override { Restart(); }
+  void Restart() {
+    server::SimServerOptions options{.cores = 2};
+    options.server.groups.limits.initial_rebalance_delay_ms = 0;
+    options.server.groups.consumer.session_timeout_ms = 20'000;
+    Start(options);
+    FindCoordinatorRequest request;
+    request.key = "g";
+    EXPECT_EQ(Ask<FindCoordinatorResponse>(request, 3)->body.error_code, 0);
+    ASSERT_TRUE(world_.RunUntil([&] {
+      return server_->server(0).groups().loading_count() == 0 &&
+             server_->server(1).groups().loading_count() == 0;
+    }));
+  }
+
+  ConsumerGroupHeartbeatRequest Beat(absl::string_view member_id, int32_t epoch) {
+    ConsumerGroupHeartbeatRequest request;
+    request.group_id = "g";
+    request.member_id = arena_.CopyText(member_id);
+    request.member_epoch = epoch;
+    return request;
+  }
+  ConsumerGroupHeartbeatRequest Joining(absl::string_view member_id) {
+    ConsumerGroupHeartbeatRequest request = Beat(member_id, 0);
+    request.rebalance_timeout_ms = 60'000;
+    request.subscribed_topic_names.emplace().Add(arena_) = "t";
+    request.topic_partitions.emplace();
+    return request;
+  }
+  Reply Send(const ConsumerGroupHeartbeatRequest& request, int16_t version = 1) {
+    return Ask<ConsumerGroupHeartbeatResponse>(request, version);
+  }
+  ErrorCode ErrorOf(const ConsumerGroupHeartbeatRequest& request, int16_t version = 1) {
+    const Reply reply = Send(request, version);
+    EXPECT_EQ(reply->body.error_code == 0, !reply->body.error_message.has_value());
+    return static_cast<ErrorCode>(reply->body.error_code);
+  }
+  ErrorCode JoinClassic() {
+    JoinGroupRequest request;
+    request.group_id = "g";
+    request.session_timeout_ms = 10'000;
+    request.rebalance_timeout_ms = 60'000;
+    request.protocol_type = "consumer";
+    auto& protocol = request.protocols.Add(arena_);
+    protocol.name = "range";
+    protocol.metadata = Bytes(base::AsBytes(arena_.CopyText(group::Subscription({"t"}))));
+    const auto reply = Ask<JoinGroupResponse>(request, 3);
+    classic_id_ = std::string(reply->body.member_id);
+    return static_cast<ErrorCode>(reply->body.error_code);
+  }
+  ErrorCode Commit(absl::string_view member_id, int32_t epoch, int16_t version = 9) {
+    OffsetCommitRequest request;
+    request.group_id = "g";
+    request.member_id = arena_.CopyText(member_id);
+    request.generation_id_or_member_epoch = epoch;
+    auto& topic = request.topics.Add(arena_);
+    topic.name = "t";
+    topic.partitions.Add(arena_).committed_offset = 42;
+    const auto reply = Ask<OffsetCommitResponse>(request, version);
+    return static_cast<ErrorCode>(reply->body.topics[0].partitions[0].error_code);
+  }
+  ErrorCode FetchOffsets(std::optional<absl::string_view> member_id, int32_t epoch,
+                         int64_t* offset = nullptr) {
+    OffsetFetchRequest request;
+    auto& group = request.groups.Add(arena_);
+    group.group_id = "g";
+    group.member_id = member_id;
+    group.member_epoch = epoch;
+    group.topics.reset();  // all
+    const auto reply = Ask<OffsetFetchResponse>(request, 9);
+    const auto& found = reply->body.groups[0];
+    if (offset != nullptr) {
+      *offset = found.topics.size() == 0 ? -1 : found.topics[0].partitions[0].committed_offset;
+    }
+    return static_cast<ErrorCode>(found.error_code);
+  }
+  std::unique_ptr<Decoded<ConsumerGroupDescribeResponse>> Describe(absl::string_view id = "g") {
+    ConsumerGroupDescribeRequest request;
+    request.group_ids.Add(arena_) = id;
+    return Ask<ConsumerGroupDescribeResponse>(request, 1);
+  }
+  std::string Listed(absl::string_view type = "") {
+    std::string all;
+    for (const uint32_t core : {0u, 1u}) {
+      KafkaDialogue node(world_, "node");
+      EXPECT_TRUE(node.Open(server_->endpoints().cores[core].kafka));
+      ListGroupsRequest request;
+      if (!type.empty()) request.types_filter.Add(arena_) = arena_.CopyText(type);
+      const auto reply = node.Ask<ListGroupsResponse>(request, 5, 1);
+      for (const auto& each : reply->body.groups) {
+        absl::StrAppend(&all, each.group_id, " ", each.protocol_type, " ", each.group_state, " ",
+                        each.group_type);
+      }
+    }
+    return all;
+  }
+  ErrorCode Delete() {
+    DeleteGroupsRequest request;
+    request.groups_names.Add(arena_) = "g";
+    return static_cast<ErrorCode>(
+        Ask<DeleteGroupsResponse>(request, 2)->body.results[0].error_code);
+  }
+
+  std::string classic_id_;
+};
+
+TEST_F(ConsumerGroupsSessionTest, TheFeatureIsTold) {
+  const auto reply = Ask<ApiVersionsResponse>(ApiVersionsRequest(), 4);
+  ASSERT_EQ(reply->body.finalized_features.size(), 1u);
+  EXPECT_EQ(reply->body.finalized_features[0].name, "group.version");
+  EXPECT_EQ(reply->body.finalized_features[0].max_version_level, 1);
+  EXPECT_EQ(reply->body.supported_features[0].max_version, 1);
+  EXPECT_GE(reply->body.finalized_features_epoch, 0);
+  EXPECT_EQ(Ask<ApiVersionsResponse>(ApiVersionsRequest(), 2)->body.finalized_features.size(), 0u);
+}
+
+TEST_F(ConsumerGroupsSessionTest, AMemberOfEachVersion) {
+  ConsumerGroupHeartbeatRequest request = Joining("");
+  EXPECT_EQ(ErrorOf(request, 1), ErrorCode::kInvalidRequest) << "the client makes its id";
+  const Reply first = Send(request, 0);
+  ASSERT_EQ(first->body.error_code, 0);
+  const std::string id(first->body.member_id.value_or(""));
+  EXPECT_EQ(id.size(), 22u);
+  EXPECT_EQ(first->body.member_epoch, 1);
+  EXPECT_EQ(first->body.heartbeat_interval_ms, 5'000);
+  ASSERT_TRUE(first->body.assignment.has_value());
+  ASSERT_EQ(first->body.assignment->topic_partitions.size(), 1u);
+  EXPECT_EQ(first->body.assignment->topic_partitions[0].topic_id, IdOf("t"));
+  EXPECT_EQ(first->body.assignment->topic_partitions[0].partitions.size(), 3u);
+  EXPECT_FALSE(Send(Beat(id, 1), 0)->body.assignment.has_value());
+  EXPECT_EQ(Send(Joining("mine"))->body.member_id, "mine");
+  EXPECT_EQ(ErrorOf(Beat(id, 7)), ErrorCode::kFencedMemberEpoch);
+  EXPECT_EQ(ErrorOf(Beat("nobody", 7)), ErrorCode::kUnknownMemberId);
+  EXPECT_EQ(ErrorOf(Beat("mine", -1)), ErrorCode::kNone);
+}
+
+TEST_F(ConsumerGroupsSessionTest, BadRequestsAreRefused) {
+  EXPECT_EQ(ErrorOf(Beat("a", 1)), ErrorCode::kGroupIdNotFound);
+  ConsumerGroupHeartbeatRequest request = Joining("a");
+  request.server_assignor = "sticky";
+  EXPECT_EQ(ErrorOf(request), ErrorCode::kUnsupportedAssignor);
+  request = Joining("a");
+  request.subscribed_topic_regex = "(";
+  EXPECT_EQ(ErrorOf(request), ErrorCode::kInvalidRegularExpression);
+  request = Joining("a");
+  request.group_id = "";
+  EXPECT_EQ(ErrorOf(request), ErrorCode::kInvalidRequest);
+  EXPECT_EQ(Listed(), "") << "nothing stays of what was refused";
+  ExpectStillServing();
+}
+
+TEST_F(ConsumerGroupsSessionTest, OffsetsAreThoseOfMembersInTheirEpoch) {
+  ASSERT_EQ(ErrorOf(Joining("a")), ErrorCode::kNone);
+  EXPECT_EQ(Commit("a", 1), ErrorCode::kNone);
+  EXPECT_EQ(Commit("a", 0), ErrorCode::kStaleMemberEpoch);
+  EXPECT_EQ(Commit("b", 1), ErrorCode::kUnknownMemberId);
+  EXPECT_EQ(Commit("a", 1, 8), ErrorCode::kUnsupportedVersion);
+  int64_t offset = -1;
+  EXPECT_EQ(FetchOffsets("a", 1, &offset), ErrorCode::kNone);
+  EXPECT_EQ(offset, 42);
+  EXPECT_EQ(FetchOffsets("a", 2), ErrorCode::kStaleMemberEpoch);
+  EXPECT_EQ(FetchOffsets("b", 1), ErrorCode::kUnknownMemberId);
+  EXPECT_EQ(FetchOffsets(std::nullopt, -1), ErrorCode::kNone);
+}
+
+TEST_F(ConsumerGroupsSessionTest, DescribesItsMembers) {
+  ConsumerGroupHeartbeatRequest request = Joining("a");
+  request.instance_id = "one";
+  request.rack_id = "rack";
+  request.subscribed_topic_regex = "none.*";
+  ASSERT_EQ(ErrorOf(request), ErrorCode::kNone);
+  const auto reply = Describe();
+  ASSERT_EQ(reply->body.groups.size(), 1u);
+  const auto& group = reply->body.groups[0];
+  EXPECT_EQ(group.error_code, 0);
+  EXPECT_EQ(group.group_state, "Stable");
+  EXPECT_EQ(group.group_epoch, 1);
+  EXPECT_EQ(group.assignment_epoch, 1);
+  EXPECT_EQ(group.assignor_name, "uniform");
+  ASSERT_EQ(group.members.size(), 1u);
+  const auto& member = group.members[0];
+  EXPECT_EQ(member.member_id, "a");
+  EXPECT_EQ(member.instance_id, "one");
+  EXPECT_EQ(member.rack_id, "rack");
+  EXPECT_EQ(member.member_epoch, 1);
+  EXPECT_EQ(member.client_id, "test");
+  EXPECT_EQ(member.member_type, 1);
+  EXPECT_EQ(member.subscribed_topic_names[0], "t");
+  EXPECT_EQ(member.subscribed_topic_regex, "none.*");
+  EXPECT_EQ(member.assignment.topic_partitions[0].topic_name, "t");
+  EXPECT_EQ(member.target_assignment.topic_partitions[0].partitions.size(), 3u);
+  EXPECT_EQ(Listed(), "g consumer Stable consumer");
+  EXPECT_EQ(Listed("consumer"), "g consumer Stable consumer");
+  EXPECT_EQ(Listed("classic"), "");
+}
+
+TEST_F(ConsumerGroupsSessionTest, EachKindOfGroupIsDescribedByItsOwnRequest) {
+  EXPECT_EQ(Describe("nothing")->body.groups[0].error_code, Wire(ErrorCode::kGroupIdNotFound));
+  ASSERT_EQ(ErrorOf(Joining("a")), ErrorCode::kNone);
+  for (const int16_t version : {5, 6}) {
+    DescribeGroupsRequest request;
+    request.groups.Add(arena_) = "g";
+    const auto reply = Ask<DescribeGroupsResponse>(request, version);
+    EXPECT_EQ(reply->body.groups[0].group_state, "Dead");
+    EXPECT_EQ(reply->body.groups[0].error_code,
+              version < 6 ? 0 : Wire(ErrorCode::kGroupIdNotFound));
+  }
+  ASSERT_EQ(ErrorOf(Beat("a", -1)), ErrorCode::kNone);
+  ASSERT_EQ(JoinClassic(), ErrorCode::kNone);
+  EXPECT_EQ(Describe()->body.groups[0].error_code, Wire(ErrorCode::kGroupIdNotFound));
+}
+
+TEST_F(ConsumerGroupsSessionTest, AnEmptyGroupChangesItsProtocol) {
+  ASSERT_EQ(ErrorOf(Joining("a")), ErrorCode::kNone);
+  ASSERT_EQ(Commit("a", 1), ErrorCode::kNone);
+  EXPECT_EQ(JoinClassic(), ErrorCode::kInconsistentGroupProtocol);
+  ASSERT_EQ(ErrorOf(Beat("a", -1)), ErrorCode::kNone);
+  EXPECT_EQ(JoinClassic(), ErrorCode::kNone);
+  EXPECT_EQ(ErrorOf(Joining("a")), ErrorCode::kGroupIdNotFound) << "it has a classic member";
+  int64_t offset = -1;
+  EXPECT_EQ(FetchOffsets(std::nullopt, -1, &offset), ErrorCode::kNone);
+  EXPECT_EQ(offset, 42) << "what is committed stays";
+  server_->Kill();
+  Restart();
+  EXPECT_EQ(Listed("consumer"), "");
+  world_.RunFor(60 * base::kNanosPerSecond);
+  EXPECT_EQ(ErrorOf(Joining("b")), ErrorCode::kNone);
+  server_->Kill();
+  Restart();
+  EXPECT_EQ(Listed(), "g consumer Stable consumer");
+}
+
+TEST_F(ConsumerGroupsSessionTest, ARestartKeepsItsMembers) {
+  ASSERT_EQ(ErrorOf(Joining("a")), ErrorCode::kNone);
+  ASSERT_EQ(ErrorOf(Joining("b")), ErrorCode::kNone);
+  for (const bool kill : {false, true}) {
+    const auto before = Describe();
+    if (kill) {
+      server_->Kill();
+    } else {
+      EXPECT_TRUE(server_->Stop());
+    }
+    Restart();
+    const auto after = Describe();
+    EXPECT_TRUE(after->body == before->body);
+    EXPECT_EQ(ErrorOf(Beat("a", 1)), ErrorCode::kNone) << "goes on, and gives up what is b's";
+  }
+  world_.RunFor(30 * base::kNanosPerSecond);
+  EXPECT_EQ(Describe()->body.groups[0].group_state, "Empty") << "the sessions have ended";
+}
+
+TEST_F(ConsumerGroupsSessionTest, FollowsItsTopic) {
+  ASSERT_EQ(ErrorOf(Joining("a")), ErrorCode::kNone);
+  CreatePartitionsRequest grow;
+  auto& topic = grow.topics.Add(arena_);
+  topic.name = "t";
+  topic.count = 5;
+  topic.assignments.reset();
+  grow.timeout_ms = 30'000;
+  ASSERT_EQ(Ask<CreatePartitionsResponse>(grow, 3)->body.results[0].error_code, 0);
+  const Reply grown = Send(Beat("a", 1));
+  ASSERT_TRUE(grown->body.assignment.has_value());
+  EXPECT_EQ(grown->body.assignment->topic_partitions[0].partitions.size(), 5u);
+  EXPECT_EQ(grown->body.member_epoch, 2);
+}
+
+TEST_F(ConsumerGroupsSessionTest, GroupsAreDeletedOnceTheyAreEmpty) {
+  ASSERT_EQ(ErrorOf(Joining("a")), ErrorCode::kNone);
+  ASSERT_EQ(Commit("a", 1), ErrorCode::kNone);
+  EXPECT_EQ(Delete(), ErrorCode::kNonEmptyGroup);
+  ASSERT_EQ(ErrorOf(Beat("a", -1)), ErrorCode::kNone);
+  EXPECT_EQ(Listed(), "g consumer Empty consumer");
+  EXPECT_EQ(Delete(), ErrorCode::kNone);
+  EXPECT_EQ(Delete(), ErrorCode::kGroupIdNotFound);
+  server_->Kill();
+  Restart();
+  EXPECT_EQ(Listed(), "");
+  EXPECT_EQ(server_->server(0).groups().memory_bytes(), 0u);
+  EXPECT_EQ(server_->server(1).groups().memory_bytes(), 0u);
+}
+
+TEST_F(ConsumerGroupsSessionTest, APeerThatGoesHoldsUpNobody) {
+  ASSERT_TRUE(peer_->client().Send(KafkaFrame(Joining("a"), 1, 1)));
+  peer_ = Connected();
+  world_.RunFor(base::kNanosPerSecond);
+  EXPECT_EQ(ErrorOf(Joining("b")), ErrorCode::kNone);
+  world_.RunFor(25 * base::kNanosPerSecond);
+  EXPECT_EQ(Describe()->body.groups[0].members.size(), 0u);
+}
+
+}  // namespace
+}  // namespace ringtail::kafka
