@@ -135,7 +135,8 @@ task::Task<Error> GroupShard::Append(records::RecordBatchBuilder batch, base::Of
   const partition::ProduceResult result =
       co_await partition->Produce(bytes, partition::AckPolicy::kAll);
   *base = result.base_offset;
-  if (result.error != Error::kNone) {
+  // One that is closed is so since the broker stops: whoever asked asks again.
+  if (result.error != Error::kNone && result.error != Error::kNotLeader) {
     RT_LOG_EVERY(10, kError, "__consumer_offsets-{}: a change of a group was not recorded: {}",
                  id_.partition, base::ErrorText(result.error));
   }

@@ -20,7 +20,8 @@ import scenarios  # noqa: E402
 import group_scenarios  # noqa: E402,F401 - they are added to those of scenarios
 
 REFERENCE = "librdkafka"  # writes what a scenario wants a client to find
-GROUP_FLAGS = ("--group_initial_rebalance_delay_ms=100",)  # a member does not wait long for others
+# A member does not wait long for others.
+GROUP_FLAGS = ("--group_initial_rebalance_delay_ms=100", "--consumer_group_heartbeat_interval_ms=500")
 PASS, FAIL, NOT_APPLICABLE, PENDING = "pass", "fail", "n/a", "pending"
 
 
