@@ -135,6 +135,7 @@ Outcome RevertOne(const Tree& tree, const ApplyOptions& options, const Record& r
 absl::StatusOr<std::vector<Outcome>> Apply(const Tree& tree, const std::vector<Change>& changes,
                                            const ApplyOptions& options) {
   std::vector<Outcome> outcomes;
+  RT_ASSIGN_OR_RETURN(const StateLock lock, StateLock::Take(options.state_file));
   RT_ASSIGN_OR_RETURN(std::optional<RevertState> recorded, ReadState(options.state_file));
   RevertState state = recorded.value_or(RevertState());
   const std::string boot = BootOf(tree);
@@ -164,11 +165,16 @@ absl::StatusOr<std::vector<Outcome>> Apply(const Tree& tree, const std::vector<C
 }
 
 absl::StatusOr<std::vector<Outcome>> Revert(const Tree& tree, const ApplyOptions& options) {
-  RT_ASSIGN_OR_RETURN(std::optional<RevertState> recorded, ReadState(options.state_file));
-  if (!recorded) {
+  const auto nothing = [&options] {
     return absl::NotFoundError(
         absl::StrCat("nothing to put back: there is no ", options.state_file));
-  }
+  };
+  // Asked before the lock as well, which would make a directory for nothing.
+  RT_ASSIGN_OR_RETURN(const std::optional<RevertState> before, ReadState(options.state_file));
+  if (!before) return nothing();
+  RT_ASSIGN_OR_RETURN(const StateLock lock, StateLock::Take(options.state_file));
+  RT_ASSIGN_OR_RETURN(std::optional<RevertState> recorded, ReadState(options.state_file));
+  if (!recorded) return nothing();
   RevertState& state = *recorded;
   // Of an earlier run, a value that is not ours has come with the start of the machine.
   const bool earlier_run = state.boot != BootOf(tree);
