@@ -21,6 +21,10 @@ std::string BootOf(const Tree& tree) {
   return tree.ReadValue("/proc/sys/kernel/random/boot_id").value_or("");
 }
 
+bool IsOurs(const Record& record, const std::string& value) {
+  return std::find(record.applied.begin(), record.applied.end(), value) != record.applied.end();
+}
+
 Record* FindRecord(RevertState* state, const std::string& path) {
   for (Record& record : state->records) {
     if (record.former.path == path) return &record;
@@ -42,11 +46,11 @@ void AddRecord(const Tree& tree, const Change& change, const std::string& curren
                RevertState* state) {
   Record* record = FindRecord(state, change.path);
   if (record != nullptr) {
-    record->applied = change.value;
+    if (!IsOurs(*record, change.value)) record->applied.push_back(change.value);
     return;
   }
   state->records.push_back({.former = {change.path, current},
-                            .applied = change.value,
+                            .applied = {change.value},
                             .also = FormersOf(tree, change.also)});
 }
 
@@ -55,7 +59,7 @@ void AddRecord(const Tree& tree, const Change& change, const std::string& curren
 void DropEarlierRun(const Tree& tree, RevertState* state) {
   std::erase_if(state->records, [&tree](const Record& record) {
     const absl::StatusOr<std::string> value = ValueOf(tree, record.former.path);
-    return !value.ok() || *value != record.applied;
+    return !value.ok() || !IsOurs(record, *value);
   });
 }
 
@@ -102,8 +106,8 @@ absl::Status PutBack(const Tree& tree, const ApplyOptions& options, const Record
     for (const Former& former : all) {
       if (IsBack(tree, former)) continue;
       const absl::Status status = options.write(former.path, former.value);
-      if (!status.ok())
-        last = absl::Status(status.code(), absl::StrCat(former.path, ": ", status.message()));
+      if (status.ok()) continue;
+      last = absl::Status(status.code(), absl::StrCat(former.path, ": ", status.message()));
     }
   }
   if (IsBack(tree, record)) return absl::OkStatus();
@@ -120,7 +124,7 @@ Outcome RevertOne(const Tree& tree, const ApplyOptions& options, const Record& r
     return outcome;
   }
   outcome.before = *current;
-  if (*current != record.applied && *current != record.former.value) {
+  if (!IsOurs(record, *current) && *current != record.former.value) {
     outcome.left = true;
     outcome.after = *current;
     return outcome;

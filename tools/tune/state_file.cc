@@ -99,7 +99,7 @@ absl::StatusOr<RevertState> Parse(const std::string& text) {
   for (const Json& change : json.at("changes")) {
     Record record;
     RT_ASSIGN_OR_RETURN(record.former, ParseFormer(change));
-    record.applied = change.at("applied").get<std::string>();
+    record.applied = change.at("applied").get<std::vector<std::string>>();
     for (const Json& also : change.at("also")) {
       RT_ASSIGN_OR_RETURN(Former former, ParseFormer(also));
       record.also.push_back(std::move(former));

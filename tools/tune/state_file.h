@@ -19,7 +19,9 @@ struct Former {
 
 struct Record {
   Former former;
-  std::string applied;       // what was last written, or was about to be
+  // All that was written, or was about to be: where the power fails between a record and its write,
+  // the file holds the one before.
+  std::vector<std::string> applied;
   std::vector<Former> also;  // as in Change
 };
 
