@@ -21,6 +21,10 @@ std::string BootOf(const Tree& tree) {
   return tree.ReadValue("/proc/sys/kernel/random/boot_id").value_or("");
 }
 
+bool IsOurs(const Record& record, const std::string& value) {
+  return std::find(record.applied.begin(), record.applied.end(), value) != record.applied.end();
+}
+
 Record* FindRecord(RevertState* state, const std::string& path) {
   for (Record& record : state->records) {
     if (record.former.path == path) return &record;
@@ -42,11 +46,11 @@ void AddRecord(const Tree& tree, const Change& change, const std::string& curren
                RevertState* state) {
   Record* record = FindRecord(state, change.path);
   if (record != nullptr) {
-    record->applied = change.value;
+    if (!IsOurs(*record, change.value)) record->applied.push_back(change.value);
     return;
   }
   state->records.push_back({.former = {change.path, current},
-                            .applied = change.value,
+                            .applied = {change.value},
                             .also = FormersOf(tree, change.also)});
 }
 
@@ -55,7 +59,7 @@ void AddRecord(const Tree& tree, const Change& change, const std::string& curren
 void DropEarlierRun(const Tree& tree, RevertState* state) {
   std::erase_if(state->records, [&tree](const Record& record) {
     const absl::StatusOr<std::string> value = ValueOf(tree, record.former.path);
-    return !value.ok() || *value != record.applied;
+    return !value.ok() || !IsOurs(record, *value);
   });
 }
 
@@ -102,8 +106,8 @@ absl::Status PutBack(const Tree& tree, const ApplyOptions& options, const Record
     for (const Former& former : all) {
       if (IsBack(tree, former)) continue;
       const absl::Status status = options.write(former.path, former.value);
-      if (!status.ok())
-        last = absl::Status(status.code(), absl::StrCat(former.path, ": ", status.message()));
+      if (status.ok()) continue;
+      last = absl::Status(status.code(), absl::StrCat(former.path, ": ", status.message()));
     }
   }
   if (IsBack(tree, record)) return absl::OkStatus();
@@ -120,7 +124,7 @@ Outcome RevertOne(const Tree& tree, const ApplyOptions& options, const Record& r
     return outcome;
   }
   outcome.before = *current;
-  if (*current != record.applied && *current != record.former.value) {
+  if (!IsOurs(record, *current) && *current != record.former.value) {
     outcome.left = true;
     outcome.after = *current;
     return outcome;
@@ -135,6 +139,7 @@ Outcome RevertOne(const Tree& tree, const ApplyOptions& options, const Record& r
 absl::StatusOr<std::vector<Outcome>> Apply(const Tree& tree, const std::vector<Change>& changes,
                                            const ApplyOptions& options) {
   std::vector<Outcome> outcomes;
+  RT_ASSIGN_OR_RETURN(const StateLock lock, StateLock::Take(options.state_file));
   RT_ASSIGN_OR_RETURN(std::optional<RevertState> recorded, ReadState(options.state_file));
   RevertState state = recorded.value_or(RevertState());
   const std::string boot = BootOf(tree);
@@ -164,11 +169,16 @@ absl::StatusOr<std::vector<Outcome>> Apply(const Tree& tree, const std::vector<C
 }
 
 absl::StatusOr<std::vector<Outcome>> Revert(const Tree& tree, const ApplyOptions& options) {
-  RT_ASSIGN_OR_RETURN(std::optional<RevertState> recorded, ReadState(options.state_file));
-  if (!recorded) {
+  const auto nothing = [&options] {
     return absl::NotFoundError(
         absl::StrCat("nothing to put back: there is no ", options.state_file));
-  }
+  };
+  // Asked before the lock as well, which would make a directory for nothing.
+  RT_ASSIGN_OR_RETURN(const std::optional<RevertState> before, ReadState(options.state_file));
+  if (!before) return nothing();
+  RT_ASSIGN_OR_RETURN(const StateLock lock, StateLock::Take(options.state_file));
+  RT_ASSIGN_OR_RETURN(std::optional<RevertState> recorded, ReadState(options.state_file));
+  if (!recorded) return nothing();
   RevertState& state = *recorded;
   // Of an earlier run, a value that is not ours has come with the start of the machine.
   const bool earlier_run = state.boot != BootOf(tree);

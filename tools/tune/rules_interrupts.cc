@@ -97,7 +97,7 @@ void Disks(const Machine& machine, Profile, Findings* findings) {
                     .source = disk.interrupts.source};
     Because(&finding,
             "A write's end is told to the CPU that takes the interrupt and handed on from there; "
-            "NVMe has a queue and an interrupt for each CPU, managed by the kernel.",
+            "NVMe has up to a queue and an interrupt for each CPU, managed by the kernel.",
             "Documentation/block/blk-mq.rst; Documentation/core-api/irq/irq-affinity.rst");
     if (disk.interrupts.interrupts.empty()) {
       Say(&finding, Verdict::kUnknown, disk.interrupts.unknown);

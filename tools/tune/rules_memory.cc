@@ -93,8 +93,10 @@ void DirtyMaximum(const Machine& machine, Profile profile, Findings* findings) {
   Because(&finding,
           "From the middle between this and where write-back begins, whoever writes to the page "
           "cache is made to sleep: a core thread, for milliseconds, with all its partitions. What "
-          "the broker dirties is bounded by its journals, 1 GiB a core unless said.",
-          "Documentation/admin-guide/sysctl/vm.rst (dirty_bytes, dirty_ratio); mm/page-writeback.c "
+          "the broker dirties is bounded by its journals, at most 1 GiB a core unless "
+          "--journal_bytes_max says otherwise.",
+          "Documentation/admin-guide/sysctl/vm.rst (dirty_bytes, dirty_ratio); Linux "
+          "mm/page-writeback.c "
           "(dirty_freerun_ceiling)");
   if (limit.bytes && background.bytes && machine.memory_bytes.value) {
     const int64_t begins =
@@ -184,12 +186,12 @@ void ZoneReclaim(const Machine& machine, Profile, Findings* findings) {
 void HugePages(const Machine& machine, Profile profile, Findings* findings) {
   const Fact<std::string>& fact = machine.huge_pages;
   Finding finding = About("memory.huge_pages", "transparent huge pages", fact);
-  Because(&finding,
-          "The broker asks for large pages where they help, for its journals' frames "
-          "(MADV_COLLAPSE, which no setting here switches off). \"always\" gives them to "
-          "everything: more memory when idle, and the kernel compacts and zeroes while a core "
-          "waits.",
-          "Documentation/admin-guide/mm/transhuge.rst; madvise(2) (MADV_COLLAPSE)");
+  Because(
+      &finding,
+      "The broker asks for large pages where they help, for its journals' frames "
+      "(MADV_COLLAPSE, which no setting here switches off). \"always\" gives them to "
+      "everything: more memory when idle, and each first touch zeroes 2 MiB while a core waits.",
+      "Documentation/admin-guide/mm/transhuge.rst; madvise(2) (MADV_COLLAPSE)");
   if (fact.value) {
     finding.found = *fact.value;
     if (Chosen(*fact.value) == "always" && profile == Profile::kLatency) {

@@ -1,11 +1,13 @@
 #include "tools/tune/state_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
@@ -97,7 +99,7 @@ absl::StatusOr<RevertState> Parse(const std::string& text) {
   for (const Json& change : json.at("changes")) {
     Record record;
     RT_ASSIGN_OR_RETURN(record.former, ParseFormer(change));
-    record.applied = change.at("applied").get<std::string>();
+    record.applied = change.at("applied").get<std::vector<std::string>>();
     for (const Json& also : change.at("also")) {
       RT_ASSIGN_OR_RETURN(Former former, ParseFormer(also));
       record.also.push_back(std::move(former));
@@ -108,6 +110,27 @@ absl::StatusOr<RevertState> Parse(const std::string& text) {
 }
 
 }  // namespace
+
+absl::StatusOr<StateLock> StateLock::Take(const std::string& file) {
+  const std::string directory = DirectoryOf(file);
+  if (mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) return FromErrno("make", directory);
+  const int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return FromErrno("open", directory);
+  // The directory itself, so that no other file is left behind.
+  while (flock(fd, LOCK_EX) != 0) {
+    if (errno == EINTR) continue;
+    const absl::Status status = FromErrno("lock", directory);
+    close(fd);
+    return status;
+  }
+  return StateLock(fd);
+}
+
+StateLock::StateLock(StateLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+
+StateLock::~StateLock() {
+  if (fd_ >= 0) close(fd_);
+}
 
 absl::StatusOr<std::optional<RevertState>> ReadState(const std::string& file) {
   RT_ASSIGN_OR_RETURN(const std::string text, ReadOwn(file));
@@ -141,13 +164,11 @@ absl::Status WriteState(const std::string& file, const RevertState& state) {
                                {"applied", record.applied},
                                {"also", std::move(also)}});
   }
-  const std::string directory = DirectoryOf(file);
-  if (mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) return FromErrno("make", directory);
   const std::string temporary = absl::StrCat(file, ".tmp");
   RT_RETURN_IF_ERROR(WriteAndSync(
       temporary, absl::StrCat(json.dump(2, ' ', false, Json::error_handler_t::replace), "\n")));
   if (rename(temporary.c_str(), file.c_str()) != 0) return FromErrno("write", file);
-  return SyncDirectory(directory);
+  return SyncDirectory(DirectoryOf(file));
 }
 
 absl::Status RemoveState(const std::string& file) {

@@ -19,7 +19,9 @@ struct Former {
 
 struct Record {
   Former former;
-  std::string applied;       // what was last written, or was about to be
+  // All that was written, or was about to be: where the power fails between a record and its write,
+  // the file holds the one before.
+  std::vector<std::string> applied;
   std::vector<Former> also;  // as in Change
 };
 
@@ -28,12 +30,24 @@ struct RevertState {
   std::vector<Record> records;
 };
 
+// Held from reading a record to the last change: of two programs that change a machine at once, one
+// waits. Makes a missing directory of `file`, for this user alone.
+class StateLock {
+ public:
+  static absl::StatusOr<StateLock> Take(const std::string& file);
+  StateLock(StateLock&& other) noexcept;
+  ~StateLock();
+
+ private:
+  explicit StateLock(int fd) : fd_(fd) {}
+  int fd_;
+};
+
 // Nothing where there is no such file. FailedPrecondition: another user wrote it; DataLoss: it is
 // no such record, or names a file that no rule changes.
 absl::StatusOr<std::optional<RevertState>> ReadState(const std::string& file);
 
-// Replaces the file whole: written beside it, synced, renamed, and the directory synced. A missing
-// directory is made, for this user alone.
+// Replaces the file whole: written beside it, synced, renamed, and the directory synced.
 absl::Status WriteState(const std::string& file, const RevertState& state);
 
 absl::Status RemoveState(const std::string& file);

@@ -188,6 +188,29 @@ TEST(ApplyTest, PowerCutBeforeEachWrite) {
   }
 }
 
+// Until its write, a file that is changed again holds what was written the first time.
+TEST(ApplyTest, PowerCutWhileAnotherProfileIsApplied) {
+  for (int at = 0;; ++at) {
+    Kernel kernel("numa_server");
+    const Snapshot before = kernel.Files();
+    ASSERT_TRUE(kernel.Apply(Profile::kBalanced).ok());
+    kernel.writes_until_cut = kernel.writes + at;
+    bool cut = false;
+    try {
+      ASSERT_TRUE(kernel.Apply(Profile::kThroughput).ok());
+      ASSERT_TRUE(kernel.Apply(Profile::kLatency).ok());
+    } catch (const PowerCut&) {
+      cut = true;
+    }
+    kernel.writes_until_cut = -1;
+    ASSERT_TRUE(kernel.Revert().ok());
+    EXPECT_EQ(kernel.Files(), before) << at;
+    EXPECT_FALSE(kernel.HasState());
+    if (!cut) break;
+    at += at / 4;  // the files of 16 CPUs are all alike
+  }
+}
+
 TEST(RevertTest, PowerCutBeforeEachWrite) {
   for (int at = 0;; ++at) {
     Kernel kernel("nvme_server");
@@ -305,7 +328,8 @@ TEST(RevertTest, ADamagedRecordChangesNothing) {
         absl::StrReplaceAll(good, {{kSwappiness, "/proc/sys/kernel/core_pattern"}}),
         absl::StrReplaceAll(good, {{"\"version\": 1", "\"version\": 2"}}),
         absl::StrReplaceAll(good, {{"\"applied\"", "\"apply\""}}),
-        absl::StrReplaceAll(good, {{"\"10\"", "10"}})}) {
+        absl::StrReplaceAll(good, {{"\"60\"", "60"}}),
+        absl::StrReplaceAll(good, {{"\"applied\": [", "\"applied\": [ 1,"}})}) {
     WriteWhole(kernel.state_file(), bad);
     EXPECT_FALSE(kernel.Revert().ok()) << bad;
     EXPECT_FALSE(kernel.Apply(Profile::kLatency).ok()) << "it would lose what was there before";
