@@ -3,7 +3,8 @@
 //
 // uniform: as even as the subscriptions allow (no partition could move, nor partitions along a
 //   chain of members, so that a loaded member had less and one that has at least two less had
-//   more), and of what members have as much as possible stays.
+//   more), and of what members have as much as possible stays. Where subscriptions differ, the
+//   search for such chains ends after a bounded amount of work (kLooksMax).
 // range: of each topic, members get contiguous ranges in the order of their ids, so that members
 //   that subscribe to the same topics get the same partitions of topics of the same size.
 #pragma once
