@@ -1,0 +1,120 @@
+// What members of both protocols have and do.
+#pragma once
+
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "server/kafka/errors.h"
+#include "tests/server/kafka/groups_world.h"
+#include "tests/server/kafka/member_link.h"
+#include "tests/sim/node.h"
+
+namespace ringtail::kafka {
+
+class MemberBase {
+ public:
+  MemberBase(sim::SimNode& node, GroupsWorld& world, std::string group, int number, bool is_static)
+      : node_(node),
+        world_(world),
+        group_id_(std::move(group)),
+        number_(number),
+        link_(node, world) {
+    if (is_static) instance_id_ = absl::StrCat("instance-", number);
+  }
+  ~MemberBase() { GiveUp(); }
+  MemberBase(const MemberBase&) = delete;
+  MemberBase& operator=(const MemberBase&) = delete;
+
+ protected:
+  task::Task<void> Pause(base::Nanos duration) {
+    co_await node_.scheduler().SleepUntil(node_.world().now() + duration);
+  }
+  task::Task<void> PauseUpTo(base::Nanos most) {
+    return Pause(static_cast<base::Nanos>(node_.world().rng().Below(static_cast<uint64_t>(most))));
+  }
+  bool Chance(double chance) { return node_.world().rng().Chance(chance); }
+  std::optional<absl::string_view> instance_id() const {
+    return instance_id_.has_value() ? std::optional<absl::string_view>(*instance_id_)
+                                    : std::nullopt;
+  }
+  // SIM_TRACE=1 in the environment: to see what led to a failure.
+  void Tell(const std::string& what) const {
+    if (std::getenv("SIM_TRACE") == nullptr) return;
+    std::fprintf(stderr, "%ld us: %s member %d (%s) generation %d: %s\n",
+                 static_cast<long>(node_.world().now() / 1000), group_id_.c_str(), number_,
+                 member_id_.c_str(), generation_, what.c_str());
+  }
+
+  // It owns nothing any more.
+  void GiveUp() {
+    generation_ = -1;
+    positions_.clear();
+    world_.GiveUp(group_id_, number_);
+  }
+  void Own(int32_t generation, std::set<int> partitions) {
+    generation_ = generation;
+    world_.Own(group_id_, number_, generation, std::move(partitions));
+  }
+  std::set<int> Owned() const {
+    std::set<int> owned;
+    for (const auto& [partition, position] : positions_) owned.insert(partition);
+    return owned;
+  }
+  // Somewhat further in each partition, as a commit is to say.
+  std::map<int, int64_t> Advance() {
+    for (auto& [partition, position] : positions_) {
+      position += static_cast<int64_t>(1 + node_.world().rng().Below(5));
+      world_.Try(group_id_, partition, position);
+      Tell(absl::StrCat("commits ", position, " in ", partition));
+    }
+    return positions_;
+  }
+
+  // Whether it is none. What a member meets in a broker that starts, stops or loads, and what its
+  // own misbehaviour brings, is in order; anything else is not.
+  bool IsNone(const char* what, int16_t code) {
+    const auto error = static_cast<ErrorCode>(code);
+    if (error == ErrorCode::kNone) return true;
+    Tell(absl::StrCat(what, ": ", ErrorName(error)));
+    switch (error) {
+      case ErrorCode::kUnknownMemberId:
+      case ErrorCode::kFencedInstanceId:
+      case ErrorCode::kFencedMemberEpoch:
+        member_id_.clear();
+        break;
+      case ErrorCode::kIllegalGeneration:
+      case ErrorCode::kStaleMemberEpoch:
+      case ErrorCode::kUnreleasedInstanceId:
+      case ErrorCode::kRebalanceInProgress:
+      case ErrorCode::kCoordinatorLoadInProgress:
+      case ErrorCode::kCoordinatorNotAvailable:
+      case ErrorCode::kNotCoordinator:
+        break;
+      default:
+        world_.Fail(absl::StrCat(what, " of ", group_id_, ": ", ErrorName(error)));
+    }
+    return false;
+  }
+
+  sim::SimNode& node_;
+  GroupsWorld& world_;
+  const std::string group_id_;
+  const int number_;
+  MemberLink link_;
+  std::optional<std::string> instance_id_;
+  std::string member_id_;
+  int32_t generation_ = -1;
+  std::map<int, int64_t> positions_;  // of the partitions that it owns
+};
+
+// Stalls beyond its session, still thinking that it owns what it owned.
+constexpr base::Nanos kStall = 2 * kGroupSessionMs * base::kNanosPerMilli;
+
+}  // namespace ringtail::kafka
