@@ -123,34 +123,12 @@ class ConsumerMember : public MemberBase {
   }
 
   task::Task<void> Commit() {
-    if (positions_.empty()) co_return;
-    Arena arena;
-    OffsetCommitRequest commit;
-    commit.group_id = group_id_;
-    commit.generation_id_or_member_epoch = generation_;
-    commit.member_id = member_id_;
-    commit.group_instance_id = instance_id();
-    auto& topic = commit.topics.Add(arena);
-    topic.name = kGroupsTopic;
-    std::map<int, int64_t> sent = Advance();
-    for (const auto& [partition, offset] : sent) {
-      auto& each = topic.partitions.Add(arena);
-      each.partition_index = partition;
-      each.committed_offset = offset;
-      each.committed_metadata = "";
-    }
-    const auto reply = co_await link_.Ask<OffsetCommitResponse>(commit, 9);
-    if (reply == nullptr) {
-      // It may be served later, behind another of this epoch: only another member rules that out.
-      member_id_.clear();
-      co_return GiveUp();
-    }
-    for (const auto& each : reply->body.topics[0].partitions) {
-      // The next heartbeat brings the epoch that is valid now.
-      if (static_cast<ErrorCode>(each.error_code) == ErrorCode::kStaleMemberEpoch) co_return;
-      if (!IsNone("OffsetCommit", each.error_code)) co_return GiveUp();
-      world_.Acknowledge(group_id_, each.partition_index, sent[each.partition_index]);
-    }
+    const auto error = co_await CommitPositions(9);
+    // The next heartbeat brings the epoch that is valid now.
+    if (error == ErrorCode::kStaleMemberEpoch) co_return;
+    // It may be served later, behind another of this epoch: only another member rules that out.
+    if (!error.has_value()) member_id_.clear();
+    if (!error.has_value() || !IsNone("OffsetCommit", Wire(*error))) GiveUp();
   }
 
   task::Task<void> Misbehave() {

@@ -67,14 +67,36 @@ class MemberBase {
     for (const auto& [partition, position] : positions_) owned.insert(partition);
     return owned;
   }
-  // Somewhat further in each partition, as a commit is to say.
-  std::map<int, int64_t> Advance() {
+  // Reads on in each partition and commits where it is then. nullopt: whether that was served is
+  // not known.
+  task::Task<std::optional<ErrorCode>> CommitPositions(int16_t version) {
+    if (positions_.empty()) co_return ErrorCode::kNone;
+    Arena arena;
+    OffsetCommitRequest commit;
+    commit.group_id = group_id_;
+    commit.generation_id_or_member_epoch = generation_;
+    commit.member_id = member_id_;
+    commit.group_instance_id = instance_id();
+    auto& topic = commit.topics.Add(arena);
+    topic.name = kGroupsTopic;
     for (auto& [partition, position] : positions_) {
       position += static_cast<int64_t>(1 + node_.world().rng().Below(5));
       world_.Try(group_id_, partition, position);
       Tell(absl::StrCat("commits ", position, " in ", partition));
+      auto& each = topic.partitions.Add(arena);
+      each.partition_index = partition;
+      each.committed_offset = position;
+      each.committed_metadata = "";
     }
-    return positions_;
+    std::map<int, int64_t> sent = positions_;
+    const auto reply = co_await link_.Ask<OffsetCommitResponse>(commit, version);
+    if (reply == nullptr) co_return std::nullopt;
+    for (const auto& each : reply->body.topics[0].partitions) {
+      const auto error = static_cast<ErrorCode>(each.error_code);
+      if (error != ErrorCode::kNone) co_return error;
+      world_.Acknowledge(group_id_, each.partition_index, sent[each.partition_index]);
+    }
+    co_return ErrorCode::kNone;
   }
 
   // Whether it is none. What a member meets in a broker that starts, stops or loads, and what its
