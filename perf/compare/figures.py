@@ -1,8 +1,48 @@
-"""Figures of a broker of tests/e2e/harness.py: noted as they come, judged where there is a goal."""
+"""What programs that measure a broker of tests/e2e/harness.py share: its figures, noted as they come and
+judged where there is a goal, and what is done around a run. tests/e2e is in sys.path."""
 
+import contextlib
 import json
 import os
+import shutil
+import sys
+import tempfile
 import time
+
+import harness
+
+BIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../bazel-bin")
+
+
+@contextlib.contextmanager
+def watched(broker):
+    """Kills it in the end; what it logged last is shown where something failed."""
+    try:
+        yield
+    except BaseException:
+        print(broker.log()[-3000:], file=sys.stderr)
+        raise
+    finally:
+        broker.kill()
+
+
+def measure(parser, name, run):
+    """The exit code of run(options, a directory to work in), which returns Figures."""
+    parser.add_argument("--bin", default=BIN)
+    parser.add_argument("--json", help="write the figures there")
+    parser.add_argument("flags", nargs="*", help="of the broker, after --")
+    options = parser.parse_args()
+    harness.RINGTAILD = os.path.join(options.bin, "server/ringtaild")
+    harness.RINGTAIL = os.path.join(options.bin, "tools/ringtail")
+    harness.POLL_S = 0.001
+    root = tempfile.mkdtemp(prefix=f"ringtail-{name}-", dir=os.environ.get("RINGTAIL_PERF_DIR", "/var/tmp"))
+    try:
+        figures = run(options, root)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    if options.json:
+        figures.write(options.json)
+    return 3 if figures.missed() else 0
 
 
 class Figures:

@@ -9,10 +9,8 @@ below $RINGTAIL_PERF_DIR (default /var/tmp) and removes what it wrote. perf/READ
 
 import argparse
 import os
-import shutil
 import struct
 import sys
-import tempfile
 import time
 
 sys.dont_write_bytecode = True
@@ -20,7 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "../../tests/e2e")]
 import harness  # noqa: E402
 import kafka_wire  # noqa: E402
-from figures import Figures  # noqa: E402
+from figures import Figures, measure, watched  # noqa: E402
 from kafka_wire import string  # noqa: E402
 
 COMMIT, FETCH_OFFSETS, FIND_COORDINATOR, JOIN, HEARTBEAT, SYNC = 8, 9, 10, 11, 12, 14
@@ -148,7 +146,7 @@ def found_coordinator(peer):
 def run(options, root):
     broker = harness.Broker(root, options.cores, ["--group_initial_rebalance_delay_ms=0", *options.flags])
     figures = Figures(broker, GOALS)
-    try:
+    with watched(broker):
         broker.start()
         broker.create_topic(TOPIC, 1)
         with kafka_wire.Connection(broker.kafka_port()) as peer:
@@ -165,36 +163,17 @@ def run(options, root):
         start_and_see(figures, broker, "clean", options.groups)
         broker.kill()
         start_and_see(figures, broker, "killed", options.groups)
-    except BaseException:
-        print(broker.log()[-3000:], file=sys.stderr)
-        raise
-    finally:
-        broker.kill()
     return figures
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--bin", default=os.path.join(HERE, "../../bazel-bin"))
     parser.add_argument("--groups", type=int, default=10_000)
     parser.add_argument("--heartbeats", type=int, default=5000, help="a second")
     parser.add_argument("--burst", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--cores", type=int, default=1)
-    parser.add_argument("--json", help="write the figures there")
-    parser.add_argument("flags", nargs="*", help="of the broker, after --")
-    options = parser.parse_args()
-    harness.RINGTAILD = os.path.join(options.bin, "server/ringtaild")
-    harness.RINGTAIL = os.path.join(options.bin, "tools/ringtail")
-    harness.POLL_S = 0.001
-    root = tempfile.mkdtemp(prefix="ringtail-groups-", dir=os.environ.get("RINGTAIL_PERF_DIR", "/var/tmp"))
-    try:
-        figures = run(options, root)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
-    if options.json:
-        figures.write(options.json)
-    return 3 if figures.missed() else 0
+    return measure(parser, "groups", run)
 
 
 if __name__ == "__main__":

@@ -9,20 +9,16 @@ $RINGTAIL_PERF_DIR (default /var/tmp) and removes what it wrote. perf/README.md 
 
 import argparse
 import os
-import shutil
 import struct
 import sys
-import tempfile
-import time
 
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "../../tests/e2e")]
 import harness  # noqa: E402
 import kafka_wire  # noqa: E402
-from figures import Figures  # noqa: E402
+from figures import Figures, measure, watched  # noqa: E402
 
-MIB = 1 << 20
 # Descriptors within the limit, memory, start to ready after a clean stop and after kill -9; and
 # creating 2,000 partitions.
 GOALS = {"rss_mib": 200, "clean_start_s": 1.0, "killed_start_s": 3.0, "create_2000_s": 2.0}
@@ -60,7 +56,7 @@ def run(options, root):
     each = options.partitions // options.topics
     names = [f"topic{number}" for number in range(options.topics)]
     batch = kafka_wire.batch([b"v" * 100])
-    try:
+    with watched(broker):
         figures.timed("first_start", broker.start)
         with kafka_wire.Connection(broker.kafka_port(), timeout=300) as peer:
             if options.partitions >= 4000:
@@ -86,35 +82,16 @@ def run(options, root):
         whole = [page for page in served if page["status"] == "ok" and page["high_watermark"] == 3]
         if len(whole) != each * options.topics:
             raise AssertionError(f"{len(whole)} of {each * options.topics} partitions are whole")
-    except BaseException:
-        print(broker.log()[-3000:], file=sys.stderr)
-        raise
-    finally:
-        broker.kill()
     return figures
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--bin", default=os.path.join(HERE, "../../bazel-bin"))
     parser.add_argument("--partitions", type=int, default=10_000)
     parser.add_argument("--topics", type=int, default=10)
     parser.add_argument("--files", type=int, default=1024)
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--json", help="write the figures there")
-    parser.add_argument("flags", nargs="*", help="of the broker, after --")
-    options = parser.parse_args()
-    harness.RINGTAILD = os.path.join(options.bin, "server/ringtaild")
-    harness.RINGTAIL = os.path.join(options.bin, "tools/ringtail")
-    harness.POLL_S = 0.001
-    root = tempfile.mkdtemp(prefix="ringtail-many-", dir=os.environ.get("RINGTAIL_PERF_DIR", "/var/tmp"))
-    try:
-        figures = run(options, root)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
-    if options.json:
-        figures.write(options.json)
-    return 3 if figures.missed() else 0
+    return measure(parser, "many", run)
 
 
 if __name__ == "__main__":

@@ -191,6 +191,7 @@ class ConsumerGroup {
   void Bury(ConsumerRecord kind, absl::string_view name);
   void PutMember(const Member& member);
   void PutCurrent(const Member& member);
+  void PutRegex(absl::string_view expression, const RegexValue& regex);
   Store Snapshot() const;
   void AnswerAll(Waiters waiters, base::Error error);
 

@@ -115,7 +115,7 @@ void ConsumerGroup::Resolve(const std::string& regex, Regex* entry, const Moment
                   .version = static_cast<int64_t>(moment.image.version()),
                   .time_ms = moment.at.wall_ms};
   ChargeRegex(regex, entry);
-  Put(ConsumerRecord::kRegex, regex, EncodeRegex(entry->value));
+  PutRegex(regex, entry->value);
 }
 
 // Those that exist, by id.

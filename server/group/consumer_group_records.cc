@@ -15,6 +15,11 @@ constexpr base::Nanos kRetryPause = 5 * base::kNanosPerSecond;
 // Of an expression that matches more, the topics are not recorded: a start looks at them anew.
 constexpr size_t kRegexBytesMax = 4u << 20;
 
+std::string RegexRecord(const RegexValue& regex) {
+  std::string value = EncodeRegex(regex);
+  return value.size() <= kRegexBytesMax ? value : EncodeRegex({});
+}
+
 }  // namespace
 
 ConsumerGroup::ConsumerGroup(std::string id, const ConsumerOptions& options, Budget& budget,
@@ -45,7 +50,6 @@ ConsumerGroupState ConsumerGroup::state() const {
 // --- Records.
 
 void ConsumerGroup::Put(ConsumerRecord kind, absl::string_view name, std::string value) {
-  if (kind == ConsumerRecord::kRegex && value.size() > kRegexBytesMax) value = EncodeRegex({});
   records_.push_back({kind, std::string(name), std::move(value)});
   buried_.erase({kind, std::string(name)});
 }
@@ -63,6 +67,10 @@ void ConsumerGroup::PutCurrent(const Member& member) {
   Put(ConsumerRecord::kCurrent, member.id, EncodeCurrentAssignment(member.current));
 }
 
+void ConsumerGroup::PutRegex(absl::string_view expression, const RegexValue& regex) {
+  Put(ConsumerRecord::kRegex, expression, RegexRecord(regex));
+}
+
 // All that there is to say, in an order of which every beginning makes sense.
 ConsumerGroup::Store ConsumerGroup::Snapshot() const {
   Store all;
@@ -70,9 +78,7 @@ ConsumerGroup::Store ConsumerGroup::Snapshot() const {
   all.push_back({ConsumerRecord::kGroup, "",
                  EncodeConsumerGroup({.epoch = epoch_, .metadata_hash = metadata_hash_})});
   for (const auto& [expression, regex] : regexes_) {
-    std::string value = EncodeRegex(regex.value);
-    if (value.size() > kRegexBytesMax) value = EncodeRegex({});
-    all.push_back({ConsumerRecord::kRegex, expression, std::move(value)});
+    all.push_back({ConsumerRecord::kRegex, expression, RegexRecord(regex.value)});
   }
   for (const auto& [id, member] : members_) {
     all.push_back({ConsumerRecord::kMember, id, EncodeConsumerMember(member->value)});

@@ -153,15 +153,9 @@ class ClassicMember : public MemberBase {
       co_await Leave();
       co_await PauseUpTo(base::kNanosPerSecond);
     } else if (what == 1) {
-      Tell("stalls");
-      co_await Pause(kStall);
+      co_await Stall();
     } else if (what == 2) {
-      // What starts in its place knows nothing. A static one has kept its partitions.
-      Tell("dies");
-      link_.Close();
-      GiveUp();
-      member_id_.clear();
-      co_await PauseUpTo(base::kNanosPerSecond);
+      co_await Die();
     }
   }
 
@@ -187,12 +181,7 @@ class ClassicMember : public MemberBase {
 
 task::Task<void> RunClassicMember(sim::SimNode* node, std::shared_ptr<GroupsWorld> world,
                                   std::string group, int number, bool is_static) {
-  ++world->running;
-  {
-    ClassicMember member(*node, *world, std::move(group), number, is_static);
-    co_await member.Run();
-  }
-  --world->running;
+  return RunMember<ClassicMember>(node, std::move(world), std::move(group), number, is_static);
 }
 
 }  // namespace ringtail::kafka

@@ -142,14 +142,9 @@ class ConsumerMember : public MemberBase {
       if (left) member_id_.clear();
       co_await PauseUpTo(base::kNanosPerSecond);
     } else if (what == 1) {
-      Tell("stalls");
-      co_await Pause(kStall);
+      co_await Stall();
     } else if (what == 2) {
-      Tell("dies");
-      link_.Close();
-      GiveUp();
-      member_id_.clear();
-      co_await PauseUpTo(base::kNanosPerSecond);
+      co_await Die();
     }
   }
 
@@ -160,12 +155,7 @@ class ConsumerMember : public MemberBase {
 
 task::Task<void> RunConsumerMember(sim::SimNode* node, std::shared_ptr<GroupsWorld> world,
                                    std::string group, int number, bool is_static) {
-  ++world->running;
-  {
-    ConsumerMember member(*node, *world, std::move(group), number, is_static);
-    co_await member.Run();
-  }
-  --world->running;
+  return RunMember<ConsumerMember>(node, std::move(world), std::move(group), number, is_static);
 }
 
 }  // namespace ringtail::kafka

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -99,6 +100,20 @@ class MemberBase {
     co_return ErrorCode::kNone;
   }
 
+  // Beyond its session, still thinking that it owns what it owned.
+  task::Task<void> Stall() {
+    Tell("stalls");
+    co_await Pause(2 * kGroupSessionMs * base::kNanosPerMilli);
+  }
+  // What starts in its place knows nothing. A static one has kept its partitions.
+  task::Task<void> Die() {
+    Tell("dies");
+    link_.Close();
+    GiveUp();
+    member_id_.clear();
+    co_await PauseUpTo(base::kNanosPerSecond);
+  }
+
   // Whether it is none. What a member meets in a broker that starts, stops or loads, and what its
   // own misbehaviour brings, is in order; anything else is not.
   bool IsNone(const char* what, int16_t code) {
@@ -136,7 +151,15 @@ class MemberBase {
   std::map<int, int64_t> positions_;  // of the partitions that it owns
 };
 
-// Stalls beyond its session, still thinking that it owns what it owned.
-constexpr base::Nanos kStall = 2 * kGroupSessionMs * base::kNanosPerMilli;
+template <class Member>
+task::Task<void> RunMember(sim::SimNode* node, std::shared_ptr<GroupsWorld> world,
+                           std::string group, int number, bool is_static) {
+  ++world->running;
+  {
+    Member member(*node, *world, std::move(group), number, is_static);
+    co_await member.Run();
+  }
+  --world->running;
+}
 
 }  // namespace ringtail::kafka
