@@ -23,6 +23,12 @@ T CheckRing(T result, const char* what) {
   return result;
 }
 
+// Something that this machine cannot do, with the reason; the others failed where they should not.
+class Unavailable : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 inline void Require(bool condition, const std::string& what) {
   if (!condition) throw std::runtime_error(what);
 }

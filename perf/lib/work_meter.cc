@@ -1,0 +1,74 @@
+#include "perf/lib/work_meter.h"
+
+#include <linux/perf_event.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "perf/lib/clock.h"
+
+namespace ringtail::perf {
+namespace {
+
+int64_t Switches() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_nvcsw + usage.ru_nivcsw;
+}
+
+// Counts entries into the kernel of this process and the threads it makes. An empty Fd where that
+// is not allowed (perf_event_open(2): /proc/sys/kernel/perf_event_paranoid, tracefs not mounted).
+Fd CountSyscalls() {
+  std::ifstream file("/sys/kernel/tracing/events/raw_syscalls/sys_enter/id");
+  uint64_t id = 0;
+  if (!(file >> id)) return Fd();
+  perf_event_attr attributes = {};
+  attributes.type = PERF_TYPE_TRACEPOINT;
+  attributes.size = sizeof(attributes);
+  attributes.config = id;
+  attributes.inherit = 1;
+  return Fd(
+      static_cast<int>(syscall(SYS_perf_event_open, &attributes, 0, -1, -1, PERF_FLAG_FD_CLOEXEC)));
+}
+
+}  // namespace
+
+WorkMeter::WorkMeter()
+    : syscalls_(CountSyscalls()),
+      start_ns_(NowNs()),
+      start_cpu_ns_(SelfCpuNs()),
+      start_switches_(Switches()) {}
+
+double WorkMeter::WallSeconds() const {
+  return static_cast<double>(NowNs() - start_ns_) / kNsPerSecond;
+}
+
+Figures WorkMeter::Finish(int64_t operations, int64_t bytes) {
+  const double wall_s = WallSeconds();
+  const double cpu_s = static_cast<double>(SelfCpuNs() - start_cpu_ns_) / kNsPerSecond;
+  const auto count = static_cast<double>(operations);
+  Figures figures = {
+      {"ops_per_s", count / wall_s},
+      {"cpu_us_per_op", cpu_s * 1e6 / count},
+      {"switches_per_op", static_cast<double>(Switches() - start_switches_) / count}};
+  uint64_t calls = 0;
+  if (syscalls_.get() >= 0 && read(syscalls_.get(), &calls, sizeof(calls)) == sizeof(calls)) {
+    figures["syscalls_per_op"] = static_cast<double>(calls) / count;
+  }
+  if (bytes > 0) {
+    const double gb = static_cast<double>(bytes) / kBytesPerGb;
+    figures["gb_per_s"] = gb / wall_s;
+    figures["cpu_s_per_gb"] = cpu_s / gb;
+  }
+  if (latencies_.size() > 0) {
+    figures["p50_us"] = latencies_.PercentileUs(0.5);
+    figures["p99_us"] = latencies_.PercentileUs(0.99);
+    figures["p999_us"] = latencies_.PercentileUs(0.999);
+  }
+  return figures;
+}
+
+}  // namespace ringtail::perf
