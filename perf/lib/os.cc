@@ -131,6 +131,10 @@ Child Child::Fork(const std::function<void()>& body) {
   const pid_t pid = CheckCall(fork(), "fork");
   if (pid != 0) return Child(pid);
   DieWithParent(parent);
+  // A signal ends it, whatever its parent does with one; a peer that is gone is an error of the call.
+  signal(SIGINT, SIG_DFL);
+  signal(SIGTERM, SIG_DFL);
+  signal(SIGPIPE, SIG_IGN);
   try {
     body();
   } catch (const std::exception& error) {

@@ -6,22 +6,46 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <string>
+#include <system_error>
 
 #include "perf/lib/clock.h"
 
 namespace ringtail::perf {
 namespace {
 
-int64_t Switches() {
-  rusage usage;
-  getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_nvcsw + usage.ru_nivcsw;
+int64_t SwitchesOfThread(const std::filesystem::path& task) {
+  std::ifstream file(task / "status");
+  int64_t all = 0;
+  for (std::string line; std::getline(file, line);) {
+    const size_t at = line.find("ctxt_switches:");
+    if (at != std::string::npos) all += std::strtoll(line.c_str() + at + 14, nullptr, 10);
+  }
+  return all;
 }
 
-// Counts entries into the kernel of this process and the threads it makes. An empty Fd where that
-// is not allowed (perf_event_open(2): /proc/sys/kernel/perf_event_paranoid, tracefs not mounted).
-Fd CountSyscalls() {
+int64_t Switches(pid_t pid) {
+  if (pid == getpid()) {
+    rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_nvcsw + usage.ru_nivcsw;
+  }
+  int64_t all = 0;
+  std::error_code gone;
+  const std::string tasks = "/proc/" + std::to_string(pid) + "/task";
+  for (const auto& task : std::filesystem::directory_iterator(tasks, gone)) {
+    all += SwitchesOfThread(task.path());
+  }
+  return all;
+}
+
+// Counts entries into the kernel of a process's main thread and of the threads it makes. An empty
+// Fd where that is not allowed (perf_event_open(2): /proc/sys/kernel/perf_event_paranoid, tracefs
+// not mounted).
+Fd CountSyscalls(pid_t pid) {
   std::ifstream file("/sys/kernel/tracing/events/raw_syscalls/sys_enter/id");
   uint64_t id = 0;
   if (!(file >> id)) return Fd();
@@ -36,11 +60,12 @@ Fd CountSyscalls() {
 
 }  // namespace
 
-WorkMeter::WorkMeter()
-    : syscalls_(CountSyscalls()),
+WorkMeter::WorkMeter(pid_t pid)
+    : pid_(pid),
+      syscalls_(CountSyscalls(pid)),
       start_ns_(NowNs()),
-      start_cpu_ns_(SelfCpuNs()),
-      start_switches_(Switches()) {}
+      start_cpu_ns_(ProcessCpuNs(pid)),
+      start_switches_(Switches(pid)) {}
 
 double WorkMeter::WallSeconds() const {
   return static_cast<double>(NowNs() - start_ns_) / kNsPerSecond;
@@ -48,12 +73,12 @@ double WorkMeter::WallSeconds() const {
 
 Figures WorkMeter::Finish(int64_t operations, int64_t bytes) {
   const double wall_s = WallSeconds();
-  const double cpu_s = static_cast<double>(SelfCpuNs() - start_cpu_ns_) / kNsPerSecond;
+  const double cpu_s = static_cast<double>(ProcessCpuNs(pid_) - start_cpu_ns_) / kNsPerSecond;
   const auto count = static_cast<double>(operations);
   Figures figures = {
       {"ops_per_s", count / wall_s},
       {"cpu_us_per_op", cpu_s * 1e6 / count},
-      {"switches_per_op", static_cast<double>(Switches() - start_switches_) / count}};
+      {"switches_per_op", static_cast<double>(Switches(pid_) - start_switches_) / count}};
   uint64_t calls = 0;
   if (syscalls_.get() >= 0 && read(syscalls_.get(), &calls, sizeof(calls)) == sizeof(calls)) {
     figures["syscalls_per_op"] = static_cast<double>(calls) / count;
@@ -69,6 +94,26 @@ Figures WorkMeter::Finish(int64_t operations, int64_t bytes) {
     figures["p999_us"] = latencies_.PercentileUs(0.999);
   }
   return figures;
+}
+
+Figures MeasureOperations(double seconds, int64_t bytes, const std::function<void()>& operation) {
+  constexpr double kWarmUp = 0.2;
+  const int64_t warm_ns = NowNs() + static_cast<int64_t>(seconds * kWarmUp * kNsPerSecond);
+  do {
+    operation();
+  } while (NowNs() < warm_ns);
+  WorkMeter meter;
+  int64_t operations = 0;
+  int64_t now_ns = NowNs();
+  const int64_t end_ns = now_ns + static_cast<int64_t>(seconds * kNsPerSecond);
+  do {
+    const int64_t start_ns = now_ns;
+    operation();
+    now_ns = NowNs();
+    meter.Add(now_ns - start_ns);
+    ++operations;
+  } while (now_ns < end_ns);
+  return meter.Finish(operations, bytes * operations);
 }
 
 }  // namespace ringtail::perf

@@ -2,7 +2,11 @@
 // them be counted, system calls; and how long each operation took.
 #pragma once
 
+#include <sys/types.h>
+#include <unistd.h>
+
 #include <cstdint>
+#include <functional>
 
 #include "perf/lib/latencies.h"
 #include "perf/lib/os.h"
@@ -12,8 +16,10 @@ namespace ringtail::perf {
 
 class WorkMeter {
  public:
-  // Measures this process from now on.
-  WorkMeter();
+  // Measures a process, this one unless told, from now on. Of another process the context switches
+  // are those of the threads it still has, the system calls those of its main thread and of threads
+  // that it makes from now on.
+  explicit WorkMeter(pid_t pid = getpid());
 
   double WallSeconds() const;
   // An operation that took so long.
@@ -27,10 +33,15 @@ class WorkMeter {
 
  private:
   Latencies latencies_;
+  pid_t pid_;
   Fd syscalls_;
   int64_t start_ns_;
   int64_t start_cpu_ns_;
   int64_t start_switches_;
 };
+
+// Calls `operation`, which moves `bytes` (0: not counted in bytes), for a fifth of `seconds`
+// unmeasured and then for `seconds`, at least once.
+Figures MeasureOperations(double seconds, int64_t bytes, const std::function<void()>& operation);
 
 }  // namespace ringtail::perf

@@ -2,118 +2,18 @@
 
 #include <fcntl.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
-#include <memory>
 
 #include "perf/lib/check.h"
-#include "perf/lib/clock.h"
+#include "perf/raw/range_sender.h"
 
 namespace ringtail::raw {
 namespace {
 
 using perf::CheckCall;
-using perf::Require;
-
-constexpr int64_t kRequestBytes = 64;
-constexpr int kPipeBytes = 1 << 20;
-
-// Sends ranges of one file on one socket by one method.
-class Sender {
- public:
-  Sender(const FetchOptions& options, const std::string& file, int socket)
-      : options_(options),
-        file_(CheckCall(open(file.c_str(), O_RDONLY | O_CLOEXEC), "open")),
-        socket_(socket) {
-    struct stat stat;
-    CheckCall(fstat(file_.get(), &stat), "fstat");
-    size_ = stat.st_size / options.chunk_bytes * options.chunk_bytes;
-    Require(size_ > 0, "the file is smaller than a chunk");
-    if (options.method == FetchMethod::kReadSend) {
-      buffer_ = std::make_unique<perf::Buffer>(static_cast<size_t>(options.chunk_bytes));
-    }
-    if (options.method == FetchMethod::kSplice) OpenPipe();
-    if (options.method == FetchMethod::kMapped) {
-      void* memory = mmap(nullptr, static_cast<size_t>(size_), PROT_READ, MAP_SHARED | MAP_POPULATE,
-                          file_.get(), 0);
-      Require(memory != MAP_FAILED, "mmap failed");
-      mapping_ = static_cast<const char*>(memory);
-    }
-  }
-  ~Sender() {
-    if (mapping_ != nullptr) munmap(const_cast<char*>(mapping_), static_cast<size_t>(size_));
-  }
-
-  // Sends until the current chunk is out (true) or the socket is full (false).
-  bool SendChunk() {
-    while (sent_ < options_.chunk_bytes) {
-      const ssize_t sent = SendSome();
-      if (sent < 0 && errno == EAGAIN) return false;
-      CheckCall(sent, "send");
-      sent_ += sent;
-    }
-    sent_ = 0;
-    loaded_ = 0;
-    position_ = (position_ + options_.chunk_bytes) % size_;
-    return true;
-  }
-
- private:
-  void OpenPipe() {
-    int ends[2];
-    CheckCall(pipe2(ends, O_NONBLOCK | O_CLOEXEC), "pipe2");
-    pipe_out_ = perf::Fd(ends[0]);
-    pipe_in_ = perf::Fd(ends[1]);
-    CheckCall(fcntl(ends[1], F_SETPIPE_SZ, kPipeBytes), "F_SETPIPE_SZ");
-  }
-
-  ssize_t SendSome() {
-    const auto left = static_cast<size_t>(options_.chunk_bytes - sent_);
-    off_t position = position_ + sent_;
-    switch (options_.method) {
-      case FetchMethod::kSendfile:
-        return sendfile(socket_, file_.get(), &position, left);
-      case FetchMethod::kMapped:
-        return send(socket_, mapping_ + position, left, MSG_NOSIGNAL);
-      case FetchMethod::kReadSend:
-        if (loaded_ == 0) loaded_ = pread(file_.get(), buffer_->data(), buffer_->size(), position);
-        return send(socket_, buffer_->data() + sent_, left, MSG_NOSIGNAL);
-      case FetchMethod::kSplice:
-        return SpliceSome();
-    }
-    return -1;
-  }
-
-  ssize_t SpliceSome() {
-    if (loaded_ == sent_) {  // the pipe is empty
-      loff_t position = position_ + sent_;
-      const auto left = static_cast<size_t>(options_.chunk_bytes - sent_);
-      loaded_ +=
-          CheckCall(splice(file_.get(), &position, pipe_in_.get(), nullptr, left, 0), "splice");
-    }
-    const auto in_pipe = static_cast<size_t>(loaded_ - sent_);
-    return splice(pipe_out_.get(), nullptr, socket_, nullptr, in_pipe,
-                  SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
-  }
-
-  const FetchOptions& options_;
-  perf::Fd file_;
-  int socket_;
-  int64_t size_ = 0;
-  int64_t position_ = 0;  // of the chunk in the file
-  int64_t sent_ = 0;      // of the chunk
-  int64_t loaded_ = 0;    // of the chunk, into the buffer or the pipe
-  std::unique_ptr<perf::Buffer> buffer_;
-  perf::Fd pipe_in_;
-  perf::Fd pipe_out_;
-  const char* mapping_ = nullptr;
-};
 
 // Adds the requests that have come to `due`. False at the end of the stream.
 bool TakeRequests(int socket, int64_t& request_bytes, int64_t& due) {
@@ -122,13 +22,13 @@ bool TakeRequests(int socket, int64_t& request_bytes, int64_t& due) {
   if (received < 0 && errno == EAGAIN) return true;
   if (received <= 0) return false;
   request_bytes += received;
-  due += request_bytes / kRequestBytes;
-  request_bytes %= kRequestBytes;
+  due += request_bytes / kFetchRequestBytes;
+  request_bytes %= kFetchRequestBytes;
   return true;
 }
 
 // Sends what is due: true once all of it is out, false where the socket is full.
-bool SendDue(const FetchOptions& options, Sender& sender, int64_t& due) {
+bool SendDue(const FetchOptions& options, RangeSender& sender, int64_t& due) {
   while (due > 0) {
     if (!sender.SendChunk()) return false;
     if (options.on_request) --due;
@@ -139,7 +39,7 @@ bool SendDue(const FetchOptions& options, Sender& sender, int64_t& due) {
 void ServeConnection(const FetchOptions& options, const std::string& file, int socket) {
   perf::SetNonBlocking(socket);
   perf::SetNoDelay(socket);
-  Sender sender(options, file, socket);
+  RangeSender sender(options, file, socket);
   const perf::Fd poller(CheckCall(epoll_create1(EPOLL_CLOEXEC), "epoll_create1"));
   epoll_event event = {};
   event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
@@ -195,6 +95,13 @@ std::string MakeHotFile(const std::string& directory, int64_t bytes) {
   return path;
 }
 
+void DropFromCache(const std::string& file) {
+  const perf::Fd fd(CheckCall(open(file.c_str(), O_RDONLY | O_CLOEXEC), "open"));
+  CheckCall(fdatasync(fd.get()), "fdatasync");
+  // It gives the error back instead of setting errno.
+  perf::CheckRing(-posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED), "posix_fadvise");
+}
+
 perf::Figures RunFetch(const std::string& file, const FetchOptions& options,
                        const perf::DrainOptions& drain, int window) {
   perf::PinToCpu(perf::kClientCpu);
@@ -204,7 +111,7 @@ perf::Figures RunFetch(const std::string& file, const FetchOptions& options,
   if (!options.on_request) {
     return perf::MeasureDrain(server.pid(), drain, [&] { return drainer.DrainSome(INT64_MAX); });
   }
-  const std::string request(kRequestBytes, 'r');
+  const std::string request(kFetchRequestBytes, 'r');
   for (int i = 0; i < window; ++i) perf::SendAll(socket.get(), request.data(), request.size());
   return perf::MeasureDrain(server.pid(), drain, [&] {
     drainer.Drain(options.chunk_bytes);

@@ -24,8 +24,11 @@ struct FetchOptions {
   FetchMethod method = FetchMethod::kSendfile;
   int64_t chunk_bytes = 256 << 10;  // asked of the kernel at a time
   bool on_request =
-      false;  // one chunk per 64-byte request, instead of streaming without being asked
+      false;          // one chunk per 64-byte request, instead of streaming without being asked
+  bool cold = false;  // the file is not in the page cache: nothing is mapped in before it is sent
 };
+
+inline constexpr int64_t kFetchRequestBytes = 64;
 
 std::string Name(const FetchOptions& options);
 
@@ -45,6 +48,9 @@ class FetchServer {
 
 // Makes a file of `bytes` in the page cache, in `directory`, and returns its path.
 std::string MakeHotFile(const std::string& directory, int64_t bytes);
+
+// Writes back what is dirty of a file and takes it out of the page cache; nobody may map it.
+void DropFromCache(const std::string& file);
 
 // Runs one round of a fresh server: `warmup_s` unmeasured, then `seconds` measured. With
 // `on_request`, the client keeps `window` requests outstanding. Figures: gb_per_s, cpu_s_per_gb (of

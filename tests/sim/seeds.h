@@ -12,14 +12,18 @@
 
 namespace ringtail::sim {
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
+    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+inline constexpr bool kSanitized = true;
+#else
+inline constexpr bool kSanitized = false;
+#endif
+
 // Calls body(seed) for seed 1 .. count; stops at the first that fails.
 template <class Body>
 void ForSeeds(uint64_t count, Body body) {
   uint64_t first = 1;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
-    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-  count = (count + 2) / 3;
-#endif
+  if (kSanitized) count = (count + 2) / 3;
   if (const char* text = std::getenv("SIM_SEEDS")) count = std::strtoull(text, nullptr, 10);
   if (const char* text = std::getenv("SIM_SEED")) {
     first = std::strtoull(text, nullptr, 10);

@@ -1,0 +1,210 @@
+#include "perf/lab/runner.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <exception>
+#include <utility>
+
+#include "perf/lib/check.h"
+#include "perf/lib/clock.h"
+
+namespace ringtail::lab {
+namespace {
+
+constexpr double kQuickSeconds = 50;
+constexpr double kSeconds = 600;
+constexpr int kQuickRounds = 3;
+constexpr int kRounds = 7;
+// Beside the measured time of a cell: its warm-up, and a process that is made and sets up.
+constexpr double kWarmUp = 0.2;
+constexpr double kSetUpSeconds = 0.03;
+constexpr double kCellSecondsMin = 0.02;
+constexpr double kCellSecondsMax = 1;
+
+bool Matches(const std::string& wanted, const std::string& family, const std::string& path) {
+  return wanted == family || path.find(wanted) != std::string::npos;
+}
+
+// What is measured of a cell, and what came out.
+struct Measured {
+  const Cell* cell = nullptr;
+  PathResult* result = nullptr;
+  std::string what;
+  int failures = 0;
+};
+
+std::string NameOf(const Group& group, const Cell& cell) {
+  std::string name = group.family;
+  for (const Parameter& parameter : group.parameters) name += " " + parameter.text;
+  return name + ": " + cell.path;
+}
+
+void AddRound(const perf::Figures& figures, PathResult* result) {
+  for (const auto& [name, value] : figures) {
+    perf::Require(std::isfinite(value), "the figure " + name + " is no number");
+  }
+  // A figure that only some rounds have says nothing that could be compared.
+  const size_t before = result->rounds.empty() ? 0 : result->rounds.begin()->second.size();
+  std::erase_if(result->rounds, [&](const auto& each) { return !figures.contains(each.first); });
+  for (const auto& [name, value] : figures) {
+    if (before > 0 && !result->rounds.contains(name)) continue;
+    result->rounds[name].push_back(value);
+  }
+}
+
+class Progress {
+ public:
+  Progress(const Hooks& hooks, size_t steps)
+      : hooks_(hooks), steps_(steps), start_ns_(perf::NowNs()) {}
+
+  // Before the next step; false: stop.
+  bool Next(const std::string& what) {
+    if (hooks_.stop && hooks_.stop()) return false;
+    const double done =
+        static_cast<double>(taken_) / static_cast<double>(std::max(steps_, taken_ + 1));
+    const double passed_s = static_cast<double>(perf::NowNs() - start_ns_) / perf::kNsPerSecond;
+    const double left_s = taken_ == 0 ? 0
+                                      : passed_s / static_cast<double>(taken_) *
+                                            static_cast<double>(steps_ - std::min(steps_, taken_));
+    if (hooks_.progress) hooks_.progress(done, left_s, what);
+    ++taken_;
+    return true;
+  }
+
+ private:
+  const Hooks& hooks_;
+  const size_t steps_;
+  const int64_t start_ns_;
+  size_t taken_ = 0;
+};
+
+class Lab {
+ public:
+  Lab(const RunOptions& options, std::vector<Group> groups, const Hooks& hooks, LabResult* result)
+      : options_(options), groups_(std::move(groups)), hooks_(hooks), result_(result) {
+    result_->groups.resize(groups_.size());
+    for (size_t i = 0; i < groups_.size(); ++i) {
+      GroupResult& group = result_->groups[i];
+      group.family = groups_[i].family;
+      group.parameters = groups_[i].parameters;
+      for (const Cell& cell : groups_[i].cells) {
+        group.paths.push_back({cell.path, cell.engine, cell.promise, {}, ""});
+      }
+      std::vector<Measured>& row = cells_.emplace_back();
+      for (size_t j = 0; j < group.paths.size(); ++j) {
+        row.push_back(
+            {&groups_[i].cells[j], &group.paths[j], NameOf(groups_[i], groups_[i].cells[j])});
+      }
+      count_ += row.size();
+    }
+  }
+
+  // The first round warms up and is not counted. What it takes beyond the measured time - processes
+  // that are made, files that are filled - is taken off the rounds that count.
+  void Run() {
+    const bool quick = options_.selection.quick;
+    const int rounds = options_.rounds > 0 ? options_.rounds : quick ? kQuickRounds : kRounds;
+    const double total_s = options_.seconds > 0 ? options_.seconds : quick ? kQuickSeconds : kSeconds;
+    const int64_t start_ns = perf::NowNs();
+    const auto passed_s = [&] {
+      return static_cast<double>(perf::NowNs() - start_ns) / perf::kNsPerSecond;
+    };
+    if (!RunRound(0, rounds, kCellSecondsMin)) return;
+    const auto cells = static_cast<double>(count_);
+    const double overhead_s = passed_s() - cells * kCellSecondsMin * (1 + kWarmUp);
+    const double left_s = total_s - passed_s() - overhead_s * rounds;
+    const double cell_s = std::clamp(left_s / rounds / cells / (1 + kWarmUp), kCellSecondsMin, kCellSecondsMax);
+    for (int round = 1; round <= rounds; ++round) {
+      if (!RunRound(round, rounds, cell_s)) return;
+    }
+  }
+
+ private:
+  // False: it was stopped.
+  bool RunRound(int round, int rounds, double cell_s) {
+    const auto steps = static_cast<double>(count_);
+    size_t step = 0;
+    const int64_t start_ns = perf::NowNs();
+    for (std::vector<Measured>& row : cells_) {
+      for (size_t turn = 0; turn < row.size(); ++turn, ++step) {
+        Measured& cell = row[round % 2 == 0 ? turn : row.size() - 1 - turn];
+        if (hooks_.stop && hooks_.stop()) {
+          result_->partial = true;
+          return false;
+        }
+        ShowProgress(cell.what, (round + step / steps) / (rounds + 1), start_ns);
+        if (cell.result->unavailable.empty()) Measure(cell, cell_s, round > 0);
+      }
+    }
+    return true;
+  }
+
+  void Measure(Measured& cell, double seconds, bool counts) {
+    try {
+      const perf::Figures figures = cell.cell->run(seconds);
+      if (counts) AddRound(figures, cell.result);
+    } catch (const perf::Unavailable& why) {
+      cell.result->unavailable = why.what();
+    } catch (const std::exception& error) {
+      // A stop ends the measured process, too.
+      if (hooks_.stop && hooks_.stop()) return;
+      if (++cell.failures < 2) return;
+      cell.result->unavailable = std::string("failed: ") + error.what();
+    }
+    if (!cell.result->unavailable.empty()) cell.result->rounds.clear();
+  }
+
+  const RunOptions& options_;
+  const std::vector<Group> groups_;
+  const Hooks& hooks_;
+  LabResult* result_;
+  std::vector<std::vector<Measured>> cells_;
+  size_t count_ = 0;
+};
+
+}  // namespace
+
+std::vector<Group> ChooseGroups(const RunOptions& options) {
+  using Family = std::vector<Group> (*)(const Selection&);
+  constexpr Family kAll[] = {WriteGroups, SendGroups};
+  std::vector<Group> chosen;
+  for (const Family family : kAll) {
+    for (Group& group : family(options.selection)) {
+      std::erase_if(group.cells, [&](const Cell& cell) {
+        return !options.only.empty() &&
+               std::none_of(options.only.begin(), options.only.end(),
+                            [&](const std::string& wanted) {
+                              return Matches(wanted, group.family, cell.path);
+                            });
+      });
+      if (!group.cells.empty()) chosen.push_back(std::move(group));
+    }
+  }
+  perf::Require(!chosen.empty(),
+                "nothing is left to measure: --only takes families (write, send, "
+                "receive, wake, ring) and parts of the names of paths");
+  return chosen;
+}
+
+void Run(const RunOptions& options, std::vector<Group> groups, const Hooks& hooks,
+         LabResult* result) {
+  const int64_t start_ns = perf::NowNs();
+  result->quick = options.selection.quick;
+  result->started_ms = std::chrono::duration_cast<std::chrono::milliseconds>(
+                           std::chrono::system_clock::now().time_since_epoch())
+                           .count();
+  Lab(options, std::move(groups), hooks, result).Run();
+  // What was stopped before its first round has nothing to show.
+  if (result->partial) {
+    for (GroupResult& group : result->groups) {
+      std::erase_if(group.paths, [](const PathResult& path) {
+        return !path.measured() && path.unavailable.empty();
+      });
+    }
+    std::erase_if(result->groups, [](const GroupResult& group) { return group.paths.empty(); });
+  }
+  result->seconds = static_cast<double>(perf::NowNs() - start_ns) / perf::kNsPerSecond;
+}
+
+}  // namespace ringtail::lab
