@@ -1,7 +1,6 @@
 // What a reply of a 64-byte header and a hot file range costs by each path of io::Sender, over
 // loopback TCP to a process that drains it: the CPU column is the core's thread; what the ring
-// hands to kernel workers (all of splice) is not in it. The rule of io::ChooseSendPath comes from
-// here.
+// hands to kernel workers (all of splice) is not in it. The default io::SendRule comes from here.
 //   bazel run --config=release //perf:send_path_bench
 #include <fcntl.h>
 #include <sys/socket.h>

@@ -12,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "engine/base/result.h"
+#include "engine/io/send_rule.h"
 
 namespace ringtail::server {
 namespace {
@@ -211,6 +212,9 @@ absl::Status CompleteConfig(const ConfigEnvironment& environment, LoadedConfig* 
   RT_RETURN_IF_ERROR(CheckAddress("listen", config.listen(), config, loaded));
   RT_RETURN_IF_ERROR(CheckAddress("admin_listen", config.admin_listen(), config, loaded));
   RT_RETURN_IF_ERROR(FillAdvertiseHost(environment, &config));
+  if (const auto rule = io::ParseSendRule(config.send_rule()); !rule.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("send_rule: ", rule.status().message()));
+  }
   RT_RETURN_IF_ERROR(CheckPorts(config, static_cast<int64_t>(loaded->cpus.size())));
   if (loaded->cpus.size() > environment.cpus.size()) {
     loaded->warnings.push_back(absl::StrCat("cores=", config.cores(), " on ",

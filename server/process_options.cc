@@ -64,7 +64,11 @@ CoreServerOptions ToServerOptions(const Config& config, size_t cores, size_t des
   options.core_bytes_max = static_cast<size_t>(config.core_bytes_max());
   options.connections_max = static_cast<size_t>(config.connections_max());
   options.groups = ToGroupOptions(config);
+  absl::StatusOr<io::SendRule> rule = io::ParseSendRule(config.send_rule());
+  RT_CHECK(rule.ok());  // the configuration has been checked
+  options.sender.rule = *std::move(rule);
   options.log.write_path = ToWritePath(config.write_path());
+  options.log.inline_bytes_max = config.inline_write_bytes_max();
   options.log.reserve = {
       .directory = config.data_dir(), .bytes = config.disk_reserve_bytes(), .cores = cores};
   // The rest is for connections, less what the broker needs for itself.

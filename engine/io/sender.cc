@@ -20,8 +20,6 @@ constexpr int64_t kPageBytes = 4096;
 constexpr size_t kVectorsPerCall = 1024;  // IOV_MAX
 constexpr int64_t kColdProbeLengthBytes = 64 << 10;
 
-constexpr std::array<absl::string_view, kSendPathCount> kPathNames = {
-    "auto", "splice", "sendfile", "mapped", "send_zc", "copy"};
 constexpr std::array<absl::string_view, kSendFallbackCount> kFallbackNames = {
     "not_resident", "no_pipe", "unsupported", "map_failed"};
 
@@ -48,37 +46,15 @@ std::span<iovec> Skip(std::span<iovec> spans, size_t bytes) {
 
 }  // namespace
 
-const int64_t kCopyBytesMax = 2 << 10;
-
-absl::string_view SendPathName(SendPath path) { return kPathNames[static_cast<size_t>(path)]; }
-
-bool ParseSendPath(absl::string_view name, SendPath* path) {
-  const auto found = std::find(kPathNames.begin(), kPathNames.end(), name);
-  if (found == kPathNames.end()) return false;
-  *path = static_cast<SendPath>(found - kPathNames.begin());
-  return true;
-}
-
 absl::string_view SendFallbackName(SendFallback reason) {
   return kFallbackNames[static_cast<size_t>(reason)];
-}
-
-// Derived by perf/send_path_bench (header and range, hot, loopback; microseconds of CPU a reply):
-//   bytes      1 Ki   4 Ki   16 Ki   64 Ki   256 Ki   1 Mi
-//   copy       1.04   2.01    4.7    12.6     43.6    168
-//   sendfile   1.14   1.38    2.5     8.1     27.6     74    (residency query included)
-//   mapped     5.6    5.8     6.9    12.9     39.7    151
-// So copying pays only for the smallest. What is cold is read around the page cache, so that
-// readers of old data do not evict what the others read.
-SendPath ChooseSendPath(int64_t bytes_left, bool resident) {
-  if (bytes_left <= kCopyBytesMax) return SendPath::kCopy;
-  return resident ? SendPath::kSendfile : SendPath::kCopy;
 }
 
 Sender::Sender(Backend& backend, BufferPool& buffers, const SenderOptions& options)
     : backend_(backend),
       buffers_(buffers),
       options_(options),
+      copy_bytes_max_(std::min(options.rule.copy_bytes_max(), options.read_bytes)),
       pipes_(backend, options.pipes_max, options.pipe_bytes) {
   RT_CHECK(options.chunk_bytes > 0 && options.read_bytes > 0 && options.yield_after_bytes > 0);
 }
@@ -170,7 +146,7 @@ task::Task<absl::Status> Sender::SendSpans(int socket, std::span<iovec> spans, b
 task::Task<absl::Status> Sender::SendFileRange(int socket, int file, int64_t position,
                                                int64_t bytes, SendPath path, base::Nanos deadline) {
   Range range{socket, file, position, bytes, PatienceFor(socket, bytes, deadline)};
-  if (path == SendPath::kAuto && bytes <= kCopyBytesMax && CopyAtOnce(range)) {
+  if (path == SendPath::kAuto && bytes <= copy_bytes_max_ && CopyAtOnce(range)) {
     co_return absl::OkStatus();
   }
   while (range.left > 0) {
@@ -229,6 +205,12 @@ void Sender::NoteCold(int file, int64_t from, int64_t to) {
   cold_ends_[cold_ends_next_++ % cold_ends_.size()] = {file, to};
 }
 
+SendPath Sender::Supported(SendPath path) {
+  if (path != SendPath::kSendZeroCopy || backend_.features().send_zero_copy) return path;
+  CountFallback(SendFallback::kUnsupported);
+  return SendPath::kCopy;
+}
+
 // What was asked for where it can serve; kCopy otherwise.
 SendPath Sender::PathOfNextChunk(const Range& range, SendPath asked, int64_t chunk) {
   switch (asked) {
@@ -236,15 +218,11 @@ SendPath Sender::PathOfNextChunk(const Range& range, SendPath asked, int64_t chu
     case SendPath::kSplice:
       return asked;
     case SendPath::kAuto:
-      return ChooseSendPath(range.left, range.left > kCopyBytesMax && Hot(range, chunk));
-    case SendPath::kSendZeroCopy:
-      if (!backend_.features().send_zero_copy) {
-        CountFallback(SendFallback::kUnsupported);
-        return SendPath::kCopy;
-      }
-      break;
+      return Supported(
+          options_.rule.Choose(range.left, range.left > copy_bytes_max_ && Hot(range, chunk)));
     default:
-      break;
+      asked = Supported(asked);
+      if (asked == SendPath::kCopy) return asked;
   }
   if (backend_.Resident(range.file, range.position, chunk)) return asked;
   CountFallback(SendFallback::kNotResident);
@@ -303,8 +281,9 @@ task::Task<absl::Status> Sender::MappedChunk(Range& range, int64_t bytes, bool z
   send.fd = range.socket;
   send.vectors = &vector;
   send.vector_count = 1;
-  send.flags = zero_copy ? kZeroCopy : 0;
-  if (bytes < range.left) send.flags |= kMore;
+  // A zero-copy send ends when the peer has acknowledged its bytes: a last segment that is held
+  // back until more follows would keep itself waiting.
+  send.flags = zero_copy ? kZeroCopy : bytes < range.left ? kMore : 0;
   range.patience.BeginWait();
   const int32_t sent =
       co_await RunUntil(backend_, &send, range.patience.deadline(), &range.patience);
@@ -395,7 +374,7 @@ task::Task<absl::Status> Sender::DrainPipe(Range& range, PipePool::Lease& pipe) 
 task::Task<absl::Status> Sender::CopyChunk(Range& range) {
   const int64_t bytes = std::min(range.left, options_.read_bytes);
   // Asked first, because a read that does not wait still starts to fill the page cache.
-  if (bytes > kCopyBytesMax && !Hot(range, bytes)) co_return co_await ColdChunk(range);
+  if (bytes > copy_bytes_max_ && !Hot(range, bytes)) co_return co_await ColdChunk(range);
   int64_t sent = 0;
   {
     Buffer buffer = buffers_.Take(static_cast<size_t>(bytes));
@@ -447,6 +426,7 @@ task::Task<absl::Status> Sender::ColdChunk(Range& range) {
       RT_CO_RETURN_IF_ERROR(co_await WaitWritable(range.socket, range.patience));
     } else if (sent > 0) {
       Sent(range, SendPath::kCopy, sent);
+      counters_.cold_bytes += static_cast<uint64_t>(sent);
       left.iov_base = static_cast<uint8_t*>(left.iov_base) + sent;
       left.iov_len -= static_cast<size_t>(sent);
     } else if (sent != -EINTR) {

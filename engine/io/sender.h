@@ -20,23 +20,10 @@
 #include "engine/io/buffer_pool.h"
 #include "engine/io/pipe_pool.h"
 #include "engine/io/run_until.h"
+#include "engine/io/send_rule.h"
 #include "engine/task/task.h"
 
 namespace ringtail::io {
-
-enum class SendPath : uint8_t {
-  kAuto,          // by ChooseSendPath
-  kSplice,        // file -> pipe -> socket, linked in the ring
-  kSendfile,      // non-blocking sendfile of what is resident
-  kMapped,        // ring send from a mapping of what is resident
-  kSendZeroCopy,  // the same with SEND_ZC
-  kCopy,          // read into a buffer, send from it
-};
-inline constexpr size_t kSendPathCount = 6;
-
-// "auto", "splice", "sendfile", "mapped", "send_zc", "copy"
-absl::string_view SendPathName(SendPath path);
-bool ParseSendPath(absl::string_view name, SendPath* path);
 
 // Why a path that was asked for did not serve; the bytes went by kCopy instead.
 enum class SendFallback : uint8_t {
@@ -48,13 +35,8 @@ enum class SendFallback : uint8_t {
 inline constexpr size_t kSendFallbackCount = 4;
 absl::string_view SendFallbackName(SendFallback reason);
 
-// The rule behind kAuto, for a range with `bytes_left` of which the next chunk is (not) resident.
-// Returns kSendfile or kCopy.
-SendPath ChooseSendPath(int64_t bytes_left, bool resident);
-// Up to here kAuto copies without asking for residency.
-extern const int64_t kCopyBytesMax;
-
 struct SenderOptions {
+  SendRule rule;  // behind SendPath::kAuto
   size_t pipes_max = 16;
   int64_t pipe_bytes = 1 << 20;         // /proc/sys/fs/pipe-max-size is 1 MiB by default
   int64_t chunk_bytes = 512 << 10;      // handed to sendfile or mapped at a time
@@ -73,6 +55,7 @@ struct SenderCounters {
   std::array<uint64_t, kSendFallbackCount> fallbacks = {};  // chunks, by SendFallback
   uint64_t span_bytes = 0;
   uint64_t cold_reads = 0;    // ring reads of what was not in the page cache
+  uint64_t cold_bytes = 0;    // sent from them; part of kCopy's
   uint64_t socket_waits = 0;  // the socket was full
 };
 
@@ -137,6 +120,7 @@ class Sender {
 
   bool Hot(const Range& range, int64_t bytes);
   void NoteCold(int file, int64_t from, int64_t to);
+  SendPath Supported(SendPath path);
   SendPath PathOfNextChunk(const Range& range, SendPath asked, int64_t chunk);
   bool CopyAtOnce(Range& range);
   void Sent(Range& range, SendPath path, int64_t bytes);
@@ -151,7 +135,8 @@ class Sender {
 
   Backend& backend_;
   BufferPool& buffers_;
-  SenderOptions options_;
+  const SenderOptions options_;
+  const int64_t copy_bytes_max_;  // up to here nobody asks whether it is resident
   PipePool pipes_;
   SenderCounters counters_;
   std::array<ColdEnd, 32> cold_ends_;

@@ -25,7 +25,7 @@ namespace {
 // Small files, so that those of the journal have their zeros soon. It laps them as a broker laps
 // its larger ones.
 constexpr int64_t kJournalFileBytes = 16 << 20;
-constexpr base::Nanos kZeroing = 150 * base::kNanosPerMilli;
+constexpr base::Nanos kZeroing = 100 * base::kNanosPerMilli;
 constexpr double kWarmUp = 0.2;  // of the measured time
 
 class Writes {
@@ -44,7 +44,7 @@ class Writes {
   task::Task<absl::Status> Run() {
     core::Core& core = core::Core::Current();
     RT_CO_ASSIGN_OR_RETURN(const auto group, log::SyncThread::Start(scratch_.path()));
-    log::LogEnvironment env(core.io(), log::LogOptions{}, &core);
+    log::LogEnvironment env(core.io(), log::LogOptions{.write_path = options_.path}, &core);
     std::unique_ptr<log::CoreJournal> journal;
     if (options_.journal) {
       RT_CO_ASSIGN_OR_RETURN(journal, co_await OpenJournal(core.io(), group.get()));

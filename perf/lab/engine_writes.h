@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "engine/log/log_options.h"
 #include "perf/lib/rounds.h"
 
 namespace ringtail::lab {
@@ -13,6 +14,7 @@ struct EngineWriteOptions {
   std::string directory;  // must exist; the logs made in it are removed again
   int64_t batch_bytes = 64 << 10;
   int partitions = 1;
+  log::WritePath path = log::WritePath::kAuto;
   bool journal = false;  // each operation ends when all is durable, else when it is written
   int64_t space_bytes = 256 << 20;  // it ends early when the logs hold so much
 };

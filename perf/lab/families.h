@@ -9,6 +9,12 @@
 
 namespace ringtail::lab {
 
+// The engine's paths that a rule chooses among.
+inline constexpr const char* kAppendAuto = "append auto";
+inline constexpr const char* kAppendInline = "append inline";
+inline constexpr const char* kAppendRing = "append ring";
+inline std::string SenderName(const std::string& path) { return "sender " + path; }
+
 struct Selection {
   std::string directory;            // for files; what is made there is removed by the cell's run
   bool quick = false;               // fewer sizes and counts, of the same kind

@@ -105,7 +105,9 @@ class Lab {
   void Run() {
     const bool quick = options_.selection.quick;
     const int rounds = options_.rounds > 0 ? options_.rounds : quick ? kQuickRounds : kRounds;
-    const double total_s = options_.seconds > 0 ? options_.seconds : quick ? kQuickSeconds : kSeconds;
+    const double total_s = options_.seconds > 0 ? options_.seconds
+                           : quick              ? kQuickSeconds
+                                                : kSeconds;
     const int64_t start_ns = perf::NowNs();
     const auto passed_s = [&] {
       return static_cast<double>(perf::NowNs() - start_ns) / perf::kNsPerSecond;
@@ -114,7 +116,8 @@ class Lab {
     const auto cells = static_cast<double>(count_);
     const double overhead_s = passed_s() - cells * kCellSecondsMin * (1 + kWarmUp);
     const double left_s = total_s - passed_s() - overhead_s * rounds;
-    const double cell_s = std::clamp(left_s / rounds / cells / (1 + kWarmUp), kCellSecondsMin, kCellSecondsMax);
+    const double cell_s =
+        std::clamp(left_s / rounds / cells / (1 + kWarmUp), kCellSecondsMin, kCellSecondsMax);
     for (int round = 1; round <= rounds; ++round) {
       if (!RunRound(round, rounds, cell_s)) return;
     }

@@ -100,9 +100,10 @@ Group MakeGroup(const std::shared_ptr<SourceFile>& source, int64_t size, int con
   }
   for (const io::SendPath path : kEnginePaths) {
     const auto name = io::SendPathName(path);
-    add(absl::StrCat("sender ", name), true, [path](const raw::ChunkOptions& given, int listener) {
-      ServeByEngine(given, path, listener);
-    });
+    add(SenderName({name.data(), name.size()}), true,
+        [path](const raw::ChunkOptions& given, int listener) {
+          ServeByEngine(given, path, listener);
+        });
   }
   return group;
 }

@@ -44,15 +44,18 @@ Group MakeGroup(const Selection& selection, int64_t size, int files) {
                                  [&] { return raw::RunWrites(options, seconds); });
                            }});
   }
-  for (const bool journal : {false, true}) {
-    const EngineWriteOptions options = {selection.directory, size, files, journal,
+  const auto engine = [&](const char* name, log::WritePath path, bool journal) {
+    const EngineWriteOptions options = {selection.directory,  size, files, path, journal,
                                         selection.space_bytes};
     group.cells.push_back(
-        {journal ? "journal" : "append", true, journal ? Promise::kDurable : Promise::kPageCache,
-         [options](double seconds) {
+        {name, true, journal ? Promise::kDurable : Promise::kPageCache, [options](double seconds) {
            return perf::RunIsolated([&] { return RunEngineWrites(options, seconds); });
          }});
-  }
+  };
+  engine(kAppendAuto, log::WritePath::kAuto, false);
+  engine(kAppendInline, log::WritePath::kInline, false);
+  engine(kAppendRing, log::WritePath::kRing, false);
+  engine("journal", log::WritePath::kAuto, true);
   return group;
 }
 

@@ -105,6 +105,9 @@ constexpr CoreMetric kServerMetrics[] = {
      kCounter, RT_READ(sender.span_bytes)},
     {"ringtail_send_cold_reads_total", "Reads of fetched bytes that were not in the page cache.",
      kCounter, RT_READ(sender.cold_reads)},
+    {"ringtail_send_cold_bytes_total",
+     "Bytes sent that were not in the page cache; they are among those of path copy.", kCounter,
+     RT_READ(sender.cold_bytes)},
     {"ringtail_send_socket_waits_total", "Waits for a peer whose socket was full.", kCounter,
      RT_READ(sender.socket_waits)},
 };

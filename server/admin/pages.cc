@@ -53,6 +53,7 @@ Json SenderJson(const io::SenderCounters& sender) {
           {"fallbacks", fallbacks},
           {"span_bytes", sender.span_bytes},
           {"cold_reads", sender.cold_reads},
+          {"cold_bytes", sender.cold_bytes},
           {"socket_waits", sender.socket_waits}};
 }
 

@@ -286,23 +286,6 @@ TEST(Sender, ALargeRangeDoesNotShutOthersOut) {
   EXPECT_GE(count.turns, 32u);
 }
 
-TEST(Sender, PathNamesParse) {
-  for (const SendPath path : kAllPaths) {
-    SendPath parsed = SendPath::kAuto;
-    EXPECT_TRUE(ParseSendPath(SendPathName(path), &parsed));
-    EXPECT_EQ(parsed, path);
-  }
-  SendPath untouched = SendPath::kCopy;
-  EXPECT_FALSE(ParseSendPath("carrier_pigeon", &untouched));
-  EXPECT_EQ(untouched, SendPath::kCopy);
-}
-
-TEST(Sender, TheRule) {
-  EXPECT_EQ(ChooseSendPath(kCopyBytesMax, true), SendPath::kCopy);
-  EXPECT_EQ(ChooseSendPath(kCopyBytesMax + 1, true), SendPath::kSendfile);
-  EXPECT_EQ(ChooseSendPath(1 << 20, false), SendPath::kCopy);
-}
-
 TEST(PipePool, BoundsWhatIsOutAndDropsWhatIsNotEmpty) {
   TestLoop loop;
   PipePool pool(loop.backend(), 2, 1 << 16);
