@@ -64,6 +64,8 @@ class Child {
   static Child Spawn(const std::vector<std::string>& arguments, const std::string& log_path);
 
   pid_t pid() const { return pid_; }
+  // Waits for its end, however long that takes; its wait status (waitpid(2)).
+  int Wait();
   // Whether the process has not ended yet; one that has ended is reaped here.
   bool Running();
   void Stop();
@@ -99,6 +101,12 @@ std::string ScratchParent();
 // modulo their number). Without it the scheduler moves server and client together and apart, and
 // rounds differ by a factor.
 void PinToCpu(int n);
+
+// How many CPUs this program was allowed when it began.
+int CpuCount();
+
+// The kernel's number of the n-th of them, modulo their count.
+int CpuNumber(int n);
 
 // Where the raw servers and the load generators stand. The broker pins its core c to the c-th CPU
 // itself, so a comparison talks to core 0.
