@@ -71,5 +71,17 @@ TEST_F(NetworkFamiliesTest, WakeCellsMeasure) {
   EXPECT_GE(measured, 3);  // futex, eventfd and pipe need nothing that a kernel may lack
 }
 
+TEST_F(NetworkFamiliesTest, RingCellsMeasure) {
+  Run(RingGroups(selection_), {"ops_per_s", "cpu_us_per_op", "switches_per_op"});
+}
+
+TEST_F(NetworkFamiliesTest, ReadsNeedSpaceForTheirFile) {
+  selection_.space_bytes = 4096;
+  for (const Group& group : RingGroups(selection_)) {
+    if (group.parameters[0].text == "NOP") continue;
+    for (const Cell& cell : group.cells) EXPECT_THROW(cell.run(kSeconds), perf::Unavailable);
+  }
+}
+
 }  // namespace
 }  // namespace ringtail::lab

@@ -4,10 +4,12 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -112,6 +114,24 @@ int CpuNumber(int n);
 // itself, so a comparison talks to core 0.
 inline constexpr int kServerCpu = 0;
 inline constexpr int kClientCpu = 1;
+
+// A thread that sleeps. With it the process's descriptors belong to several threads, as those of a
+// broker with several cores do, and looking one up costs each system call what it costs there.
+class SharedDescriptors {
+ public:
+  SharedDescriptors() : sleeper_([this] { ending_.wait(false); }) {}
+  SharedDescriptors(const SharedDescriptors&) = delete;
+  SharedDescriptors& operator=(const SharedDescriptors&) = delete;
+  ~SharedDescriptors() {
+    ending_ = true;
+    ending_.notify_one();
+    sleeper_.join();
+  }
+
+ private:
+  std::atomic<bool> ending_{false};
+  std::thread sleeper_;
+};
 
 // `size` bytes of page-aligned memory, touched, so that no first use is measured.
 class Buffer {
