@@ -65,6 +65,22 @@ class NetworkFamiliesTest : public testing::Test {
   Selection selection_;
 };
 
+TEST_F(NetworkFamiliesTest, ReceiveCellsMeasure) {
+  const int measured =
+      Run(ReceiveGroups(selection_), {"gb_per_s", "cpu_s_per_gb", "ops_per_s", "cpu_us_per_op",
+                                      "p50_us", "p99_us", "p999_us", "switches_per_op"});
+  EXPECT_GE(measured, 4);  // epoll for each, and recv for one, need no ring
+}
+
+TEST_F(NetworkFamiliesTest, SizesOfReceivedMessagesCanBeChosen) {
+  selection_.size_bytes = {100'000, 64 << 20};
+  const std::vector<Group> groups = ReceiveGroups(selection_);
+  ASSERT_EQ(groups.size(), 4u);
+  EXPECT_EQ(groups[0].parameters[0].value, 100'000);
+  Run({groups[1]}, {"gb_per_s", "p999_us"});
+  EXPECT_THROW(groups[3].cells[0].run(kSeconds), perf::Unavailable);  // 4 GiB of memory
+}
+
 TEST_F(NetworkFamiliesTest, WakeCellsMeasure) {
   const int measured = Run(WakeGroups(selection_), {"ops_per_s", "cpu_us_per_op", "p50_us",
                                                     "p99_us", "p999_us", "switches_per_op"});
