@@ -10,8 +10,8 @@
 #include "engine/core/core.h"
 #include "engine/log/log.h"
 #include "engine/log/log_environment.h"
-#include "perf/compare/engine_core.h"
 #include "perf/lib/clock.h"
+#include "perf/lib/engine_core.h"
 #include "perf/lib/os.h"
 
 namespace ringtail::compare {
@@ -73,7 +73,7 @@ perf::Figures RunEngineAppend(const EngineAppendOptions& options, const perf::En
     round.buffers.push_back(std::make_unique<perf::Buffer>(batch.bytes.size()));
     std::memcpy(round.buffers.back()->data(), batch.bytes.data(), batch.bytes.size());
   }
-  RunOnCore([&round] { return RunRound(&round); });
+  perf::RunOnCore([&round] { return RunRound(&round); });
   const double gb = static_cast<double>(options.total_bytes) / perf::kBytesPerGb;
   return {{"gb_per_s", gb / round.wall_s}, {"cpu_s_per_gb", round.cpu_s / gb}};
 }

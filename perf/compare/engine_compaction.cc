@@ -12,9 +12,9 @@
 #include "engine/log/log_environment.h"
 #include "engine/partition/compaction.h"
 #include "engine/records/record_batch_builder.h"
-#include "perf/compare/engine_core.h"
 #include "perf/lib/check.h"
 #include "perf/lib/clock.h"
+#include "perf/lib/engine_core.h"
 
 namespace ringtail::compare {
 namespace {
@@ -214,7 +214,7 @@ void CompactFiles(const std::vector<std::string>& paths, Round* round) {
 perf::Figures RunEngineCompaction(const CompactionRunOptions& options) {
   Round round;
   round.options = options;
-  RunOnCore([&round] { return RunRound(&round); });
+  perf::RunOnCore([&round] { return RunRound(&round); });
   return round.Figures();
 }
 

@@ -13,9 +13,9 @@
 #include "engine/log/journal/file_system_sync.h"
 #include "engine/log/log.h"
 #include "engine/log/log_environment.h"
-#include "perf/compare/engine_core.h"
 #include "perf/lib/check.h"
 #include "perf/lib/clock.h"
+#include "perf/lib/engine_core.h"
 #include "perf/lib/latencies.h"
 #include "perf/lib/os.h"
 #include "perf/raw/durable.h"
@@ -182,7 +182,7 @@ class Bench {
 std::vector<perf::Outcome> RunEngineDurable(const EngineDurableOptions& options,
                                             const perf::EncodedBatch& batch, std::string* journal) {
   Bench bench(options, batch);
-  RunOnCore([&bench] { return bench.Run(); });
+  perf::RunOnCore([&bench] { return bench.Run(); });
   *journal = bench.report();
   return bench.TakeOutcomes();
 }

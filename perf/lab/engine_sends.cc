@@ -10,8 +10,8 @@
 #include "engine/io/file.h"
 #include "engine/io/run_until.h"
 #include "engine/task/sync.h"
-#include "perf/compare/engine_core.h"
 #include "perf/lib/check.h"
+#include "perf/lib/engine_core.h"
 #include "perf/lib/os.h"
 
 namespace ringtail::lab {
@@ -83,7 +83,7 @@ class Server {
 
 void ServeByEngine(const raw::ChunkOptions& options, io::SendPath path, int listener) {
   Server server(options, path, raw::AcceptAll(options, listener));
-  compare::RunOnCore([&server] { return server.Run(); });
+  perf::RunOnCore([&server] { return server.Run(); });
 }
 
 }  // namespace ringtail::lab

@@ -12,12 +12,12 @@
 #include "engine/log/journal/file_system_sync.h"
 #include "engine/log/log.h"
 #include "engine/log/log_environment.h"
-#include "perf/compare/engine_core.h"
 #include "perf/lib/check.h"
 #include "perf/lib/clock.h"
+#include "perf/lib/engine_core.h"
 #include "perf/lib/native.h"
 #include "perf/lib/os.h"
-#include "perf/lib/work_meter.h"
+#include "perf/lib/timed_work.h"
 
 namespace ringtail::lab {
 namespace {
@@ -26,7 +26,6 @@ namespace {
 // its larger ones.
 constexpr int64_t kJournalFileBytes = 16 << 20;
 constexpr base::Nanos kZeroing = 100 * base::kNanosPerMilli;
-constexpr double kWarmUp = 0.2;  // of the measured time
 
 class Writes {
  public:
@@ -107,22 +106,16 @@ class Writes {
   task::Task<absl::Status> Measure() {
     const int64_t bytes = options_.batch_bytes * options_.partitions;
     const int64_t operations_max = std::max<int64_t>(options_.space_bytes / bytes, 2);
-    const int64_t warm_ns = perf::NowNs() + static_cast<int64_t>(seconds_ * kWarmUp * 1e9);
-    int64_t operations = 0;
-    do {
+    perf::TimedWork work(seconds_);
+    int64_t start_ns = perf::NowNs();
+    for (int64_t operations = 0; !work.done(); ++operations) {
       RT_CO_RETURN_IF_ERROR(co_await AppendToEach());
-    } while (perf::NowNs() < warm_ns && ++operations < operations_max / 4);
-    perf::WorkMeter meter;
-    int64_t now_ns = perf::NowNs();
-    const int64_t end_ns = now_ns + static_cast<int64_t>(seconds_ * 1e9);
-    operations = 0;
-    do {
-      const int64_t start_ns = now_ns;
-      RT_CO_RETURN_IF_ERROR(co_await AppendToEach());
-      now_ns = perf::NowNs();
-      meter.Add(now_ns - start_ns);
-    } while (++operations < operations_max && now_ns < end_ns);
-    figures_ = meter.Finish(operations, bytes * operations);
+      const int64_t end_ns = perf::NowNs();
+      work.AddLatency(end_ns - std::exchange(start_ns, end_ns));
+      if (operations >= operations_max) work.EndWithNext();
+      work.Count(1, bytes, end_ns);
+    }
+    figures_ = work.figures();
     co_return absl::OkStatus();
   }
 
@@ -140,7 +133,7 @@ class Writes {
 
 perf::Figures RunEngineWrites(const EngineWriteOptions& options, double seconds) {
   Writes writes(options, seconds);
-  compare::RunOnCore([&writes] { return writes.Run(); });
+  perf::RunOnCore([&writes] { return writes.Run(); });
   return writes.TakeFigures();
 }
 

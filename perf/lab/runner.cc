@@ -18,7 +18,7 @@ constexpr int kQuickRounds = 3;
 constexpr int kRounds = 7;
 // Beside the measured time of a cell: its warm-up, and a process that is made and sets up.
 constexpr double kWarmUp = 0.2;
-constexpr double kSetUpSeconds = 0.03;
+constexpr double kSetUpSeconds = 0.05;
 constexpr double kCellSecondsMin = 0.02;
 constexpr double kCellSecondsMax = 1;
 
@@ -53,32 +53,6 @@ void AddRound(const perf::Figures& figures, PathResult* result) {
   }
 }
 
-class Progress {
- public:
-  Progress(const Hooks& hooks, size_t steps)
-      : hooks_(hooks), steps_(steps), start_ns_(perf::NowNs()) {}
-
-  // Before the next step; false: stop.
-  bool Next(const std::string& what) {
-    if (hooks_.stop && hooks_.stop()) return false;
-    const double done =
-        static_cast<double>(taken_) / static_cast<double>(std::max(steps_, taken_ + 1));
-    const double passed_s = static_cast<double>(perf::NowNs() - start_ns_) / perf::kNsPerSecond;
-    const double left_s = taken_ == 0 ? 0
-                                      : passed_s / static_cast<double>(taken_) *
-                                            static_cast<double>(steps_ - std::min(steps_, taken_));
-    if (hooks_.progress) hooks_.progress(done, left_s, what);
-    ++taken_;
-    return true;
-  }
-
- private:
-  const Hooks& hooks_;
-  const size_t steps_;
-  const int64_t start_ns_;
-  size_t taken_ = 0;
-};
-
 class Lab {
  public:
   Lab(const RunOptions& options, std::vector<Group> groups, const Hooks& hooks, LabResult* result)
@@ -100,35 +74,33 @@ class Lab {
     }
   }
 
-  // The first round warms up and is not counted. What it takes beyond the measured time - processes
-  // that are made, files that are filled - is taken off the rounds that count.
+  // What a round takes beyond the measured time - processes that are made, files that are filled -
+  // is known after the first, and comes off the measured time of the others.
   void Run() {
     const bool quick = options_.selection.quick;
-    const int rounds = options_.rounds > 0 ? options_.rounds : quick ? kQuickRounds : kRounds;
-    const double total_s = options_.seconds > 0 ? options_.seconds
-                           : quick              ? kQuickSeconds
-                                                : kSeconds;
-    const int64_t start_ns = perf::NowNs();
-    const auto passed_s = [&] {
-      return static_cast<double>(perf::NowNs() - start_ns) / perf::kNsPerSecond;
-    };
-    if (!RunRound(0, rounds, kCellSecondsMin)) return;
+    // Cells warm up by themselves; a round that does not count warms the machine up.
+    const int warmups = quick ? 0 : 1;
+    rounds_ = warmups + (options_.rounds > 0 ? options_.rounds : quick ? kQuickRounds : kRounds);
+    total_s_ = options_.seconds > 0 ? options_.seconds : quick ? kQuickSeconds : kSeconds;
     const auto cells = static_cast<double>(count_);
-    const double overhead_s = passed_s() - cells * kCellSecondsMin * (1 + kWarmUp);
-    const double left_s = total_s - passed_s() - overhead_s * rounds;
-    const double cell_s =
-        std::clamp(left_s / rounds / cells / (1 + kWarmUp), kCellSecondsMin, kCellSecondsMax);
-    for (int round = 1; round <= rounds; ++round) {
-      if (!RunRound(round, rounds, cell_s)) return;
+    double overhead_s = kSetUpSeconds;
+    for (int round = 0; round < rounds_; ++round) {
+      const double began_s = PassedSeconds();
+      const double each_s = (total_s_ - began_s) / (rounds_ - round) / cells - overhead_s;
+      const double cell_s = std::clamp(each_s / (1 + kWarmUp), kCellSecondsMin, kCellSecondsMax);
+      if (!RunRound(round, cell_s, round >= warmups)) return;
+      overhead_s = (PassedSeconds() - began_s) / cells - cell_s * (1 + kWarmUp);
+      // Longer than asked for where even the shortest cells take so much.
+      const double needed_s = PassedSeconds() + (rounds_ - round - 1) * cells *
+                                                    (overhead_s + kCellSecondsMin * (1 + kWarmUp));
+      total_s_ = std::max(total_s_, needed_s);
     }
   }
 
  private:
   // False: it was stopped.
-  bool RunRound(int round, int rounds, double cell_s) {
-    const auto steps = static_cast<double>(count_);
+  bool RunRound(int round, double cell_s, bool counts) {
     size_t step = 0;
-    const int64_t start_ns = perf::NowNs();
     for (std::vector<Measured>& row : cells_) {
       for (size_t turn = 0; turn < row.size(); ++turn, ++step) {
         Measured& cell = row[round % 2 == 0 ? turn : row.size() - 1 - turn];
@@ -136,11 +108,19 @@ class Lab {
           result_->partial = true;
           return false;
         }
-        ShowProgress(cell.what, (round + step / steps) / (rounds + 1), start_ns);
-        if (cell.result->unavailable.empty()) Measure(cell, cell_s, round > 0);
+        if (hooks_.progress) {
+          const double part = static_cast<double>(step) / static_cast<double>(count_);
+          hooks_.progress((round + part) / rounds_, std::max(total_s_ - PassedSeconds(), 0.0),
+                          cell.what);
+        }
+        if (cell.result->unavailable.empty()) Measure(cell, cell_s, counts);
       }
     }
     return true;
+  }
+
+  double PassedSeconds() const {
+    return static_cast<double>(perf::NowNs() - start_ns_) / perf::kNsPerSecond;
   }
 
   void Measure(Measured& cell, double seconds, bool counts) {
@@ -164,13 +144,16 @@ class Lab {
   LabResult* result_;
   std::vector<std::vector<Measured>> cells_;
   size_t count_ = 0;
+  int rounds_ = 0;
+  double total_s_ = 0;
+  const int64_t start_ns_ = perf::NowNs();
 };
 
 }  // namespace
 
 std::vector<Group> ChooseGroups(const RunOptions& options) {
   using Family = std::vector<Group> (*)(const Selection&);
-  constexpr Family kAll[] = {WriteGroups, SendGroups};
+  constexpr Family kAll[] = {WriteGroups, SendGroups, ReceiveGroups, WakeGroups, RingGroups};
   std::vector<Group> chosen;
   for (const Family family : kAll) {
     for (Group& group : family(options.selection)) {

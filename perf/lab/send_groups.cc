@@ -121,7 +121,9 @@ std::vector<Group> SendGroups(const Selection& selection) {
     for (const int64_t size : sizes) {
       for (const int connections : {1, 16}) {
         if (cold && size < (64 << 10)) continue;  // each would wait for its own few pages
-        if (selection.quick && (cold || size != (64 << 10)) && connections > 1) continue;
+        // Of many connections and of what is cold, one size each.
+        if (selection.quick && (connections > 1) != (!cold && size == (64 << 10))) continue;
+        if (selection.quick && cold && size != sizes.back()) continue;
         if (size * connections > bytes) continue;
         groups.push_back(MakeGroup(source, size, connections));
       }

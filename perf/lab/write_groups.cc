@@ -69,6 +69,7 @@ std::vector<Group> WriteGroups(const Selection& selection) {
   for (const int64_t size : sizes) {
     for (const int files : selection.quick ? std::vector<int>{1, 16} : std::vector<int>{1, 8, 64}) {
       if (size * files > kOperationBytesMax && files > 1) continue;
+      if (selection.quick && size > (4 << 10) && files > 1) continue;
       groups.push_back(MakeGroup(selection, size, files));
     }
   }

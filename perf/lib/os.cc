@@ -23,6 +23,8 @@
 namespace ringtail::perf {
 namespace {
 
+// A client on the same CPU may connect this often before the server accepts.
+constexpr int kBacklog = 1024;
 constexpr int64_t kStopTimeoutNs = 30 * kNsPerSecond;
 
 sockaddr_in Loopback(uint16_t port) {
@@ -70,7 +72,7 @@ Listener ListenLoopback() {
   socklen_t size = sizeof(address);
   auto* generic = reinterpret_cast<sockaddr*>(&address);
   CheckCall(bind(listener.fd.get(), generic, size), "bind");
-  CheckCall(listen(listener.fd.get(), 16), "listen");
+  CheckCall(listen(listener.fd.get(), kBacklog), "listen");
   CheckCall(getsockname(listener.fd.get(), generic, &size), "getsockname");
   listener.port = ntohs(address.sin_port);
   return listener;
@@ -131,7 +133,8 @@ Child Child::Fork(const std::function<void()>& body) {
   const pid_t pid = CheckCall(fork(), "fork");
   if (pid != 0) return Child(pid);
   DieWithParent(parent);
-  // A signal ends it, whatever its parent does with one; a peer that is gone is an error of the call.
+  // A signal ends it, whatever its parent does with one; a peer that is gone is an error of the
+  // call.
   signal(SIGINT, SIG_DFL);
   signal(SIGTERM, SIG_DFL);
   signal(SIGPIPE, SIG_IGN);
@@ -162,6 +165,13 @@ Child Child::Spawn(const std::vector<std::string>& arguments, const std::string&
   execv(argv[0], argv.data());
   std::fprintf(stderr, "%s: %s\n", argv[0], std::strerror(errno));
   _exit(127);
+}
+
+int Child::Wait() {
+  int status = 0;
+  CheckCall(waitpid(pid_, &status, 0), "waitpid");
+  pid_ = -1;
+  return status;
 }
 
 bool Child::Running() {
@@ -206,15 +216,18 @@ std::string ScratchParent() {
 }
 
 void PinToCpu(int n) {
-  const cpu_set_t& allowed = AllowedCpus();
-  int left = n % CPU_COUNT(&allowed);
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &allowed) || left-- > 0) continue;
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(cpu, &one);
-    CheckCall(sched_setaffinity(0, sizeof(one), &one), "sched_setaffinity");
-    return;
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(CpuNumber(n), &one);
+  CheckCall(sched_setaffinity(0, sizeof(one), &one), "sched_setaffinity");
+}
+
+int CpuCount() { return CPU_COUNT(&AllowedCpus()); }
+
+int CpuNumber(int n) {
+  int cpu = 0;
+  for (int left = n % CpuCount();; ++cpu) {
+    if (CPU_ISSET(cpu, &AllowedCpus()) && left-- == 0) return cpu;
   }
 }
 

@@ -4,10 +4,12 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -64,6 +66,8 @@ class Child {
   static Child Spawn(const std::vector<std::string>& arguments, const std::string& log_path);
 
   pid_t pid() const { return pid_; }
+  // Waits for its end, however long that takes; its wait status (waitpid(2)).
+  int Wait();
   // Whether the process has not ended yet; one that has ended is reaped here.
   bool Running();
   void Stop();
@@ -100,10 +104,34 @@ std::string ScratchParent();
 // rounds differ by a factor.
 void PinToCpu(int n);
 
+// How many CPUs this program was allowed when it began.
+int CpuCount();
+
+// The kernel's number of the n-th of them, modulo their count.
+int CpuNumber(int n);
+
 // Where the raw servers and the load generators stand. The broker pins its core c to the c-th CPU
 // itself, so a comparison talks to core 0.
 inline constexpr int kServerCpu = 0;
 inline constexpr int kClientCpu = 1;
+
+// A thread that sleeps. With it the process's descriptors belong to several threads, as those of a
+// broker with several cores do, and looking one up costs each system call what it costs there.
+class SharedDescriptors {
+ public:
+  SharedDescriptors() : sleeper_([this] { ending_.wait(false); }) {}
+  SharedDescriptors(const SharedDescriptors&) = delete;
+  SharedDescriptors& operator=(const SharedDescriptors&) = delete;
+  ~SharedDescriptors() {
+    ending_ = true;
+    ending_.notify_one();
+    sleeper_.join();
+  }
+
+ private:
+  std::atomic<bool> ending_{false};
+  std::thread sleeper_;
+};
 
 // `size` bytes of page-aligned memory, touched, so that no first use is measured.
 class Buffer {

@@ -96,24 +96,4 @@ Figures WorkMeter::Finish(int64_t operations, int64_t bytes) {
   return figures;
 }
 
-Figures MeasureOperations(double seconds, int64_t bytes, const std::function<void()>& operation) {
-  constexpr double kWarmUp = 0.2;
-  const int64_t warm_ns = NowNs() + static_cast<int64_t>(seconds * kWarmUp * kNsPerSecond);
-  do {
-    operation();
-  } while (NowNs() < warm_ns);
-  WorkMeter meter;
-  int64_t operations = 0;
-  int64_t now_ns = NowNs();
-  const int64_t end_ns = now_ns + static_cast<int64_t>(seconds * kNsPerSecond);
-  do {
-    const int64_t start_ns = now_ns;
-    operation();
-    now_ns = NowNs();
-    meter.Add(now_ns - start_ns);
-    ++operations;
-  } while (now_ns < end_ns);
-  return meter.Finish(operations, bytes * operations);
-}
-
 }  // namespace ringtail::perf

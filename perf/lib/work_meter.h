@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <cstdint>
-#include <functional>
 
 #include "perf/lib/latencies.h"
 #include "perf/lib/os.h"
@@ -39,9 +38,5 @@ class WorkMeter {
   int64_t start_cpu_ns_;
   int64_t start_switches_;
 };
-
-// Calls `operation`, which moves `bytes` (0: not counted in bytes), for a fifth of `seconds`
-// unmeasured and then for `seconds`, at least once.
-Figures MeasureOperations(double seconds, int64_t bytes, const std::function<void()>& operation);
 
 }  // namespace ringtail::perf

@@ -9,11 +9,11 @@
 
 #include <algorithm>
 #include <memory>
-#include <system_error>
 #include <utility>
 
 #include "perf/lib/check.h"
 #include "perf/lib/os.h"
+#include "perf/raw/ring.h"
 
 namespace ringtail::raw {
 namespace {
@@ -23,12 +23,14 @@ using perf::CheckRing;
 using perf::Require;
 using perf::Unavailable;
 
+constexpr unsigned kRingEntries = 1024;
 constexpr int kPipeBytes = 1 << 20;
 constexpr int64_t kPageBytes = 4096;
 
 // What a completion is of; in the low bits of its user data, above them the connection's number.
 enum Kind : uint64_t { kReceive, kSend, kFill, kDrain };
 constexpr int kKindBits = 2;
+constexpr uint64_t kKindMask = (1u << kKindBits) - 1;
 
 struct Connection {
   perf::Fd socket;
@@ -53,16 +55,12 @@ class Server {
   Server(const ChunkOptions& options, std::vector<perf::Fd> sockets)
       : options_(options),
         file_(CheckCall(open(options.file.c_str(), O_RDONLY | O_CLOEXEC), "open")),
+        ring_({.entries = kRingEntries}),
         connections_(sockets.size()) {
     struct stat stat;
     CheckCall(fstat(file_.get(), &stat), "fstat");
     size_ = stat.st_size / options.chunk_bytes * options.chunk_bytes;
     Require(size_ > 0, "the file is smaller than a chunk");
-    io_uring_params params = {};
-    params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                   IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL;
-    const int made = io_uring_queue_init_params(1024, &ring_, &params);
-    if (made < 0) throw Unavailable("io_uring: " + std::generic_category().message(-made));
     for (size_t i = 0; i < sockets.size(); ++i) {
       connections_[i].socket = std::move(sockets[i]);
       connections_[i].position = StartOf(options, stat.st_size, static_cast<int>(i));
@@ -81,7 +79,6 @@ class Server {
     }
   }
   ~Server() {
-    io_uring_queue_exit(&ring_);
     if (mapping_ != nullptr) munmap(const_cast<char*>(mapping_), static_cast<size_t>(size_));
   }
 
@@ -91,16 +88,15 @@ class Server {
       Receive(each);
     }
     for (size_t open = connections_.size(); open > 0;) {
-      CheckRing(io_uring_submit_and_wait(&ring_, 1), "io_uring_submit_and_wait");
-      io_uring_cqe* cqe;
-      while (io_uring_peek_cqe(&ring_, &cqe) == 0) {
-        Connection& each = connections_[cqe->user_data >> kKindBits];
-        const auto kind = static_cast<Kind>(cqe->user_data & ((1u << kKindBits) - 1));
-        const int32_t result = cqe->res;
-        const uint32_t flags = cqe->flags;
-        io_uring_cqe_seen(&ring_, cqe);
+      ring_.SubmitAndWait(1);
+      // Entries are prepared only when all that is there has been noted.
+      completions_.clear();
+      ring_.Reap([this](const io_uring_cqe& completion) { completions_.push_back(completion); });
+      for (const io_uring_cqe& completion : completions_) {
+        Connection& each = connections_[completion.user_data >> kKindBits];
         const bool was_closed = each.closed;
-        Complete(each, kind, result, flags);
+        Complete(each, static_cast<Kind>(completion.user_data & kKindMask), completion.res,
+                 completion.flags);
         if (!was_closed && each.closed) --open;
       }
     }
@@ -122,17 +118,12 @@ class Server {
     for (const Connection& each : connections_) {
       vectors.push_back({each.buffer->data(), each.buffer->size()});
     }
-    const int result =
-        io_uring_register_buffers(&ring_, vectors.data(), static_cast<unsigned>(vectors.size()));
+    const int result = io_uring_register_buffers(ring_.get(), vectors.data(),
+                                                 static_cast<unsigned>(vectors.size()));
     if (result == -ENOMEM) throw Unavailable("registered buffers: RLIMIT_MEMLOCK is too low");
     CheckRing(result, "io_uring_register_buffers");
   }
 
-  io_uring_sqe* Entry() {
-    io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
-    Require(sqe != nullptr, "more in flight than the submission queue has entries");
-    return sqe;
-  }
   // After the entry was prepared, which clears its user data.
   void Mark(io_uring_sqe* sqe, const Connection& connection, Kind kind) {
     const auto index = static_cast<uint64_t>(&connection - connections_.data());
@@ -140,7 +131,7 @@ class Server {
   }
 
   void Receive(Connection& connection) {
-    io_uring_sqe* sqe = Entry();
+    io_uring_sqe* sqe = ring_.Entry();
     io_uring_prep_recv(sqe, connection.socket.get(), connection.requests,
                        sizeof(connection.requests), 0);
     Mark(sqe, connection, kReceive);
@@ -213,7 +204,7 @@ class Server {
   }
 
   void SendSome(Connection& connection) {
-    io_uring_sqe* sqe = Entry();
+    io_uring_sqe* sqe = ring_.Entry();
     const auto left = static_cast<size_t>(options_.chunk_bytes - connection.sent);
     const int socket = connection.socket.get();
     const char* from = mapping_ != nullptr ? mapping_ + connection.position + connection.sent
@@ -240,14 +231,14 @@ class Server {
     int64_t bytes = connection.in_pipe;
     if (bytes == 0) {
       bytes = std::min(options_.chunk_bytes - connection.sent, pipe_bytes_ - kPageBytes);
-      io_uring_sqe* fill = Entry();
+      io_uring_sqe* fill = ring_.Entry();
       io_uring_prep_splice(fill, file_.get(), connection.position + connection.sent,
                            connection.pipe_in.get(), -1, static_cast<unsigned>(bytes), 0);
       fill->flags |= IOSQE_IO_LINK;
       Mark(fill, connection, kFill);
       ++connection.operations;
     }
-    io_uring_sqe* drain = Entry();
+    io_uring_sqe* drain = ring_.Entry();
     io_uring_prep_splice(drain, connection.pipe_out.get(), -1, connection.socket.get(), -1,
                          static_cast<unsigned>(bytes), SPLICE_F_MOVE);
     Mark(drain, connection, kDrain);
@@ -259,8 +250,9 @@ class Server {
   int64_t size_ = 0;
   const char* mapping_ = nullptr;
   int64_t pipe_bytes_ = kPipeBytes;
+  Ring ring_;
   std::vector<Connection> connections_;
-  io_uring ring_;
+  std::vector<io_uring_cqe> completions_;
 };
 
 }  // namespace

@@ -36,8 +36,8 @@ struct ChunkOptions {
 std::vector<perf::Fd> AcceptAll(const ChunkOptions& options, int listener);
 
 // Accepts all connections and serves them in this process until all are closed. A request is 64
-// bytes; the i-th connection begins in the i-th part of the file. Throws perf::Unavailable where the
-// kernel lacks the path.
+// bytes; the i-th connection begins in the i-th part of the file. Throws perf::Unavailable where
+// the kernel lacks the path.
 void ServeChunks(const ChunkOptions& options, int listener);
 
 // Where connection `index` begins to read.

@@ -9,14 +9,13 @@
 #include <array>
 #include <cstring>
 #include <memory>
-#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "perf/lib/check.h"
-#include "perf/lib/clock.h"
 #include "perf/lib/os.h"
-#include "perf/lib/work_meter.h"
+#include "perf/lib/timed_work.h"
+#include "perf/raw/ring.h"
 
 #ifndef RWF_DONTCACHE
 #define RWF_DONTCACHE 0x80  // Linux 6.14
@@ -31,6 +30,7 @@ using perf::Require;
 using perf::Unavailable;
 
 constexpr int64_t kPreallocateStepBytes = 16 << 20;
+constexpr unsigned kRingEntries = 256;
 constexpr int64_t kDirectAlignmentBytes = 4096;
 constexpr int64_t kOverwrittenBytes = 32 << 20;  // lapped as a journal is
 
@@ -100,7 +100,8 @@ class Files {
   static int64_t RoomOfEach(const WriteOptions& options) {
     int64_t room_bytes = options.space_bytes;
     if (Overwrites(options.path)) {
-      room_bytes = std::min(room_bytes, std::max(kOverwrittenBytes, options.batch_bytes * options.files));
+      room_bytes =
+          std::min(room_bytes, std::max(kOverwrittenBytes, options.batch_bytes * options.files));
     }
     const int64_t batches = room_bytes / options.files / options.batch_bytes;
     if (batches < 1) throw Unavailable("no space for a batch in each file");
@@ -174,45 +175,36 @@ class CallWriter : public Writer {
   const iovec vector_;
 };
 
-// A ring of the kind the broker uses: one issuer, completions run when it asks for them.
 class RingWriter : public Writer {
  public:
   RingWriter(const WriteOptions& options, Files& files, const perf::Buffer& batch)
-      : options_(options), files_(files), batch_(batch) {
-    io_uring_params params = {};
-    params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                   IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL;
-    const int made = io_uring_queue_init_params(1024, &ring_, &params);
-    if (made < 0) throw Unavailable("io_uring: " + std::generic_category().message(-made));
+      : options_(options), files_(files), batch_(batch), ring_({.entries = kRingEntries}) {
     if (options.path != WritePath::kRingFixed) return;
     const iovec vector = {batch.data(), batch.size()};
-    CheckRing(io_uring_register_buffers(&ring_, &vector, 1), "io_uring_register_buffers");
+    const int registered = io_uring_register_buffers(ring_.get(), &vector, 1);
+    if (registered == -ENOMEM) throw Unavailable("registered buffers: RLIMIT_MEMLOCK is too low");
+    CheckRing(registered, "io_uring_register_buffers");
     std::vector<int> fds;
     for (size_t i = 0; i < files.count(); ++i) fds.push_back(files.fd(i));
-    CheckRing(io_uring_register_files(&ring_, fds.data(), static_cast<unsigned>(fds.size())),
+    CheckRing(io_uring_register_files(ring_.get(), fds.data(), static_cast<unsigned>(fds.size())),
               "io_uring_register_files");
   }
-  ~RingWriter() override { io_uring_queue_exit(&ring_); }
 
   void WriteEach() override {
     const int64_t position = files_.Next();
     for (size_t i = 0; i < files_.count(); ++i) Prepare(i, position);
     for (size_t left = files_.count(); left > 0;) {
-      CheckRing(io_uring_submit_and_wait(&ring_, 1), "io_uring_submit_and_wait");
-      io_uring_cqe* cqe;
-      while (io_uring_peek_cqe(&ring_, &cqe) == 0) {
-        Require(CheckRing(cqe->res, "ring write") == options_.batch_bytes,
+      ring_.SubmitAndWait(1);
+      left -= ring_.Reap([this](const io_uring_cqe& completion) {
+        Require(CheckRing(completion.res, "ring write") == options_.batch_bytes,
                 "a write by the ring was short");
-        io_uring_cqe_seen(&ring_, cqe);
-        --left;
-      }
+      });
     }
   }
 
  private:
   void Prepare(size_t file, int64_t position) {
-    io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
-    Require(sqe != nullptr, "more files than the submission queue has entries");
+    io_uring_sqe* sqe = ring_.Entry();
     const auto size = static_cast<unsigned>(batch_.size());
     if (options_.path == WritePath::kRingFixed) {
       io_uring_prep_write_fixed(sqe, static_cast<int>(file), batch_.data(), size, position, 0);
@@ -226,7 +218,7 @@ class RingWriter : public Writer {
   const WriteOptions& options_;
   Files& files_;
   const perf::Buffer& batch_;
-  io_uring ring_;
+  Ring ring_;
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "perf/compare/engine_core.h"
+#include "perf/lib/engine_core.h"
 
 #include <string>
 #include <utility>
@@ -7,7 +7,7 @@
 #include "engine/io/uring_backend.h"
 #include "perf/lib/check.h"
 
-namespace ringtail::compare {
+namespace ringtail::perf {
 namespace {
 
 struct Start : core::Message {
@@ -22,21 +22,25 @@ task::Task<void> RunAndStop(Start* start) {
 
 }  // namespace
 
+std::unique_ptr<io::Backend> MakeBackend() {
+  auto backend = io::UringBackend::Create(io::UringOptions{});
+  if (!backend.ok()) throw Unavailable("no ring: " + std::string(backend.status().message()));
+  return *std::move(backend);
+}
+
 void RunOnCore(const std::function<task::Task<absl::Status>()>& body) {
   Start start;
   start.body = &body;
   start.run = [](core::Message* message) {
     task::Spawn("measured", RunAndStop(static_cast<Start*>(message)));
   };
-  auto backend = io::UringBackend::Create(io::UringOptions{});
-  perf::Require(backend.ok(), "no ring: " + std::string(backend.status().message()));
   core::CoreGroup group(1);
-  core::Core core(base::CoreId(0), group, *std::move(backend), core::CoreOptions{});
+  core::Core core(base::CoreId(0), group, MakeBackend(), core::CoreOptions{});
   group.Install(base::CoreId(0), &core);
   group.SendFromControl(base::CoreId(0), &start);
   core.Run();
   core.DropTasks();
-  perf::Require(start.status.ok(), std::string(start.status.message()));
+  Require(start.status.ok(), std::string(start.status.message()));
 }
 
-}  // namespace ringtail::compare
+}  // namespace ringtail::perf
