@@ -91,9 +91,11 @@ SendPath BestPath(const std::vector<const GroupResult*>& groups,
   return Cheaper(groups, NameOf(best), NameOf(standard)) ? best : standard;
 }
 
+// Of both, a power of two where one lies between them.
 int64_t Between(int64_t smaller, int64_t larger) {
   const double mean = std::sqrt(static_cast<double>(smaller) * static_cast<double>(larger));
-  return static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(mean)));
+  const auto power = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(mean)));
+  return power >= smaller ? power : static_cast<int64_t>(mean);
 }
 
 bool Measured(const std::vector<const GroupResult*>& groups, const std::string& path) {

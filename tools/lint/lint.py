@@ -159,6 +159,23 @@ def shared_state(tree):
 
 
 @check
+def lab_io(tree):
+    """The lab measures the raw loops of perf/raw and the engine: it makes no I/O call of its own."""
+    tokens = tree.rules["lab_io_calls"]
+    pattern = re.compile(r"(?<![\w.>])(" + "|".join(map(re.escape, tokens)) + r")\(")
+    for name in tree.cpp(tree.rules["lab_folder"]):
+        if matches(name, tree.rules["lab_io_allowed"]):
+            continue
+        text = tree.text(name)
+        for line, included, _ in source.includes(text):
+            if matches(included, tree.rules["ring_headers"]):
+                yield f"{name}:{line}: expected {included} only in perf/raw/, came here"
+        for number, line in enumerate(source.blank(text).split("\n"), 1):
+            for match in pattern.finditer(line):
+                yield f"{name}:{number}: expected I/O calls only in perf/raw/ and the engine, came {match.group(1)}"
+
+
+@check
 def file_length(tree):
     """No file over file_lines_max."""
     limit = tree.rules["file_lines_max"]

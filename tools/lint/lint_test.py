@@ -56,6 +56,16 @@ class Layering(unittest.TestCase):
 
 
 class Contents(unittest.TestCase):
+    def test_the_lab_makes_no_io_call_of_its_own(self):
+        self.assertEqual([
+            "perf/lab/a.cc:1: expected liburing.h only in perf/raw/, came here",
+            "perf/lab/a.cc:2: expected I/O calls only in perf/raw/ and the engine, came pwrite",
+        ], messages("lab_io", {
+            "perf/lab/a.cc": "#include <liburing.h>\nint a = ::pwrite(1, nullptr, 0, 0);\n",
+            "perf/lab/b.cc": "// pwrite(2)\nint b = file.open(1) + raw::Send(2);\n",
+            "perf/raw/c.cc": "int c = pwrite(1, nullptr, 0, 0);\n",
+        }))
+
     def test_ring_header_only_in_io(self):
         self.assertEqual(["engine/log/a.cc:1: expected liburing.h only in engine/io/, came here"],
                          messages("ring_headers", {"engine/log/a.cc": "#include <liburing.h>\n",

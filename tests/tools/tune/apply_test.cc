@@ -122,7 +122,8 @@ class Kernel {
   ApplyOptions options_;
 };
 
-// The next write before which the power fails: sanitizers, which take five times as long, see fewer.
+// The next write before which the power fails: sanitizers, which take five times as long, see
+// fewer.
 int NextCut(int at) { return sim::kSanitized ? at + 1 + at / 2 : at + 1; }
 
 constexpr const char* kSwappiness = "/proc/sys/vm/swappiness";
