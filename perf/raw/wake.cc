@@ -155,9 +155,10 @@ class RingEventfdLink : public Link {
 class MessageRingLink : public Link {
  public:
   MessageRingLink() {
-    const std::unique_ptr<io_uring_probe, void (*)(io_uring_probe*)> probe(io_uring_get_probe(),
-                                                                           &io_uring_free_probe);
-    if (probe == nullptr) throw perf::Unavailable("io_uring is refused here");
+    Ring ring(RingOptions{});
+    const std::unique_ptr<io_uring_probe, void (*)(io_uring_probe*)> probe(
+        io_uring_get_probe_ring(ring.get()), &io_uring_free_probe);
+    if (probe == nullptr) throw perf::Unavailable("io_uring_register is refused");
     if (!io_uring_opcode_supported(probe.get(), IORING_OP_MSG_RING)) {
       throw perf::Unavailable("the kernel has no IORING_OP_MSG_RING (Linux 5.18)");
     }

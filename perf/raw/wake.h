@@ -18,7 +18,8 @@ enum class WakePath {
 const char* Name(WakePath path);
 
 // In the calling process, on kServerCpu and kClientCpu. An operation is a round trip; its CPU is
-// that of both threads. Figures: as WorkMeter's, with latencies.
+// that of both threads. Figures: as WorkMeter's, with latencies, but without syscalls_per_op, which
+// would count one thread alone.
 perf::Figures RunWake(WakePath path, double seconds);
 
 }  // namespace ringtail::raw
