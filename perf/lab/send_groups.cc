@@ -60,18 +60,20 @@ using Serve = std::function<void(const raw::ChunkOptions& options, int listener)
 perf::Figures Measure(SourceFile& source, raw::ChunkOptions options, const Serve& serve,
                       double seconds) {
   options.file = source.Ready();
-  return perf::RunIsolated([&] {
-    const perf::Listener listener = perf::ListenLoopback();
-    const perf::Child server = perf::Child::Fork([&] {
-      perf::PinToCpu(perf::kServerCpu);
-      serve(options, listener.fd.get());
-    });
-    perf::PinToCpu(perf::kClientCpu);
-    perf::ChunkLoad load = {options.connections, kWindow, raw::kFetchRequestBytes,
-                            options.chunk_bytes, 0};
-    if (options.cold) load.bytes_max = source.bytes();
-    return perf::RunChunkClient(listener.port, server.pid(), load, seconds);
-  });
+  return perf::RunIsolated(
+      [&] {
+        const perf::Listener listener = perf::ListenLoopback();
+        const perf::Child server = perf::Child::Fork([&] {
+          perf::PinToCpu(perf::kServerCpu);
+          serve(options, listener.fd.get());
+        });
+        perf::PinToCpu(perf::kClientCpu);
+        perf::ChunkLoad load = {options.connections, kWindow, raw::kFetchRequestBytes,
+                                options.chunk_bytes, 0};
+        if (options.cold) load.bytes_max = source.bytes();
+        return perf::RunChunkClient(listener.port, server.pid(), load, seconds);
+      },
+      perf::DeadlineSeconds(seconds));
 }
 
 Group MakeGroup(const std::shared_ptr<SourceFile>& source, int64_t size, int connections) {

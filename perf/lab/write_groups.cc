@@ -41,7 +41,8 @@ Group MakeGroup(const Selection& selection, int64_t size, int files) {
                                        selection.space_bytes};
     group.cells.push_back({raw::Name(each.path), false, each.promise, [options](double seconds) {
                              return perf::RunIsolated(
-                                 [&] { return raw::RunWrites(options, seconds); });
+                                 [&] { return raw::RunWrites(options, seconds); },
+                                 perf::DeadlineSeconds(seconds));
                            }});
   }
   const auto engine = [&](const char* name, log::WritePath path, bool journal) {
@@ -49,7 +50,8 @@ Group MakeGroup(const Selection& selection, int64_t size, int files) {
                                         selection.space_bytes};
     group.cells.push_back(
         {name, true, journal ? Promise::kDurable : Promise::kPageCache, [options](double seconds) {
-           return perf::RunIsolated([&] { return RunEngineWrites(options, seconds); });
+           return perf::RunIsolated([&] { return RunEngineWrites(options, seconds); },
+                                    perf::DeadlineSeconds(seconds));
          }});
   };
   engine(kAppendAuto, log::WritePath::kAuto, false);

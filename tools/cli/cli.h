@@ -35,6 +35,7 @@ void AddLogToolCommands(CLI::App& log, Context& context);
 void AddImportCommands(CLI::App& app, Context& context);
 void AddBenchCommands(CLI::App& app, Context& context);
 void AddTopCommand(CLI::App& app, Context& context);
+void AddLabCommand(CLI::App& app, Context& context);
 void AddTuneCommand(CLI::App& app, Context& context);
 
 // What the user can do about it; empty if nothing comes to mind.

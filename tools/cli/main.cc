@@ -45,6 +45,7 @@ int main(int argc, char** argv) {
   ringtail::cli::AddLogCommands(app, context);
   ringtail::cli::AddImportCommands(app, context);
   ringtail::cli::AddTuneCommand(app, context);
+  ringtail::cli::AddLabCommand(app, context);
   CLI11_PARSE(app, argc, argv);
 
   const absl::Status status = context.command(context);

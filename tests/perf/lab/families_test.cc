@@ -21,9 +21,9 @@ std::string Title(const Group& group, const Cell& cell) {
   return title + ": " + cell.path;
 }
 
-class NetworkFamiliesTest : public testing::Test {
+class FamiliesTest : public testing::Test {
  protected:
-  NetworkFamiliesTest() : scratch_(testing::TempDir()) {
+  FamiliesTest() : scratch_(testing::TempDir()) {
     selection_.directory = scratch_.path();
     selection_.quick = true;
     selection_.space_bytes = 64 << 20;
@@ -38,7 +38,6 @@ class NetworkFamiliesTest : public testing::Test {
         measured += RunCell(cell, wanted);
       }
     }
-    EXPECT_TRUE(std::filesystem::is_empty(scratch_.path()));
     return measured;
   }
 
@@ -61,18 +60,44 @@ class NetworkFamiliesTest : public testing::Test {
     return true;
   }
 
+  // The files to send from are there as long as the groups.
+  void TearDown() override { EXPECT_TRUE(std::filesystem::is_empty(scratch_.path())); }
+
   perf::ScratchDir scratch_;
   Selection selection_;
 };
 
-TEST_F(NetworkFamiliesTest, ReceiveCellsMeasure) {
-  const int measured =
-      Run(ReceiveGroups(selection_), {"gb_per_s", "cpu_s_per_gb", "ops_per_s", "cpu_us_per_op",
-                                      "p50_us", "p99_us", "p999_us", "switches_per_op"});
+constexpr const char* kByteFigures[] = {"gb_per_s", "cpu_s_per_gb", "ops_per_s", "cpu_us_per_op",
+                                        "p50_us",   "p99_us",       "p999_us",   "switches_per_op"};
+const std::vector<std::string> kAllOfBytes(std::begin(kByteFigures), std::end(kByteFigures));
+
+TEST_F(FamiliesTest, WriteCellsMeasure) {
+  const int measured = Run(WriteGroups(selection_), kAllOfBytes);
+  EXPECT_GE(measured, 6);  // pwrite, its fdatasync and its DSYNC need no ring
+}
+
+TEST_F(FamiliesTest, SendCellsMeasure) {
+  const int measured = Run(SendGroups(selection_), kAllOfBytes);
+  EXPECT_GE(measured, 16);  // system calls need no ring
+}
+
+TEST_F(FamiliesTest, SizesOfWritesAndSendsCanBeChosen) {
+  selection_.size_bytes = {12'345};
+  std::vector<Group> groups = WriteGroups(selection_);
+  ASSERT_EQ(groups.size(), 1u);
+  Run(groups, {"gb_per_s"});
+  groups = SendGroups(selection_);
+  ASSERT_FALSE(groups.empty());
+  EXPECT_EQ(groups[0].parameters[1].value, 12'345);
+  Run({groups[0]}, {"gb_per_s"});
+}
+
+TEST_F(FamiliesTest, ReceiveCellsMeasure) {
+  const int measured = Run(ReceiveGroups(selection_), kAllOfBytes);
   EXPECT_GE(measured, 4);  // epoll for each, and recv for one, need no ring
 }
 
-TEST_F(NetworkFamiliesTest, SizesOfReceivedMessagesCanBeChosen) {
+TEST_F(FamiliesTest, SizesOfReceivedMessagesCanBeChosen) {
   selection_.size_bytes = {100'000, 64 << 20};
   const std::vector<Group> groups = ReceiveGroups(selection_);
   ASSERT_EQ(groups.size(), 4u);
@@ -81,17 +106,17 @@ TEST_F(NetworkFamiliesTest, SizesOfReceivedMessagesCanBeChosen) {
   EXPECT_THROW(groups[3].cells[0].run(kSeconds), perf::Unavailable);  // 4 GiB of memory
 }
 
-TEST_F(NetworkFamiliesTest, WakeCellsMeasure) {
+TEST_F(FamiliesTest, WakeCellsMeasure) {
   const int measured = Run(WakeGroups(selection_), {"ops_per_s", "cpu_us_per_op", "p50_us",
                                                     "p99_us", "p999_us", "switches_per_op"});
   EXPECT_GE(measured, 3);  // futex, eventfd and pipe need nothing that a kernel may lack
 }
 
-TEST_F(NetworkFamiliesTest, RingCellsMeasure) {
+TEST_F(FamiliesTest, RingCellsMeasure) {
   Run(RingGroups(selection_), {"ops_per_s", "cpu_us_per_op", "switches_per_op"});
 }
 
-TEST_F(NetworkFamiliesTest, ReadsNeedSpaceForTheirFile) {
+TEST_F(FamiliesTest, ReadsNeedSpaceForTheirFile) {
   selection_.space_bytes = 4096;
   for (const Group& group : RingGroups(selection_)) {
     if (group.parameters[0].text == "NOP") continue;
