@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "engine/log/log_options.h"
 #include "perf/lab/difference.h"
 #include "perf/lab/families.h"
@@ -115,7 +116,7 @@ void ChooseHot(const LabResult& result, Rule* rule) {
                                     SendPath::kSendZeroCopy, SendPath::kSplice},
                                    usual);
     const auto name = io::SendPathName(path);
-    rule->reasons.push_back(absl::StrCat(
+    rule->send_reasons.push_back(absl::StrCat(
         "hot ranges of ", perf::SizeName(size), " by ", name, ": ",
         path == usual ? "nothing is cheaper beyond the spread"
                       : absl::StrCat("less CPU for a byte than by ", io::SendPathName(usual))));
@@ -125,7 +126,7 @@ void ChooseHot(const LabResult& result, Rule* rule) {
     if (steps.size() == SendRule::kStepsMax) break;
   }
   if (steps.empty()) {
-    rule->reasons.push_back("hot ranges keep the default: they were not measured");
+    rule->send_reasons.push_back("hot ranges keep the default: they were not measured");
     return;
   }
   // Below the smallest size that was measured, the default holds.
@@ -146,15 +147,15 @@ void ChooseCold(const LabResult& result, Rule* rule) {
         return Measured(each.second, NameOf(standard));
       });
   if (!measured) {
-    rule->reasons.push_back("cold ranges keep the default: they were not measured");
+    rule->send_reasons.push_back("cold ranges keep the default: they were not measured");
     return;
   }
   const bool splice = std::all_of(groups.begin(), groups.end(), [&](auto& each) {
     return Cheaper(each.second, NameOf(SendPath::kSplice), NameOf(standard));
   });
   if (splice) rule->send.cold = SendPath::kSplice;
-  rule->reasons.push_back(splice ? "cold ranges by splice: less CPU for a byte at all sizes"
-                                 : "cold ranges by copy: splice is not cheaper at all sizes");
+  rule->send_reasons.push_back(splice ? "cold ranges by splice: less CPU for a byte at all sizes"
+                                      : "cold ranges by copy: splice is not cheaper at all sizes");
 }
 
 void ChooseInline(const LabResult& result, Rule* rule) {
@@ -165,13 +166,14 @@ void ChooseInline(const LabResult& result, Rule* rule) {
     measured = true;
     if (Cheaper(groups, kAppendRing, kAppendInline)) {
       rule->inline_write_bytes_max = before == 0 ? 0 : Between(before, size);
-      rule->reasons.push_back(absl::StrCat("writes through the ring from ", perf::SizeName(size),
-                                           " on: less CPU for a byte than inline"));
+      rule->write_reasons.push_back(absl::StrCat("writes through the ring from ",
+                                                 perf::SizeName(size),
+                                                 " on: less CPU for a byte than inline"));
       return;
     }
     before = size;
   }
-  rule->reasons.push_back(
+  rule->write_reasons.push_back(
       measured
           ? absl::StrCat("writes inline: the ring is not cheaper up to ", perf::SizeName(before))
           : std::string("writes keep the default: they were not measured"));
@@ -188,11 +190,15 @@ Rule RuleOf(const LabResult& result) {
   return rule;
 }
 
-std::vector<std::string> FlagsOf(const Rule& rule) {
-  std::vector<std::string> flags;
-  if (!(rule.send == io::SendRule())) flags.push_back("--send_rule=" + io::ToText(rule.send));
+std::vector<Flag> FlagsOf(const Rule& rule) {
+  std::vector<Flag> flags;
+  if (!(rule.send == io::SendRule())) {
+    flags.push_back(
+        {"--send_rule=" + io::ToText(rule.send), absl::StrJoin(rule.send_reasons, "; ")});
+  }
   if (rule.inline_write_bytes_max != log::LogOptions().inline_bytes_max) {
-    flags.push_back(absl::StrCat("--inline_write_bytes_max=", rule.inline_write_bytes_max));
+    flags.push_back({absl::StrCat("--inline_write_bytes_max=", rule.inline_write_bytes_max),
+                     absl::StrJoin(rule.write_reasons, "; ")});
   }
   return flags;
 }

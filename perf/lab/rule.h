@@ -16,7 +16,8 @@ struct Rule {
   int64_t inline_write_bytes_max = 0;
   // What each choice rests on, and what keeps its default because it was not measured, or because
   // nothing was better beyond the spread.
-  std::vector<std::string> reasons;
+  std::vector<std::string> send_reasons;
+  std::vector<std::string> write_reasons;
 };
 
 // The path with the least CPU for its bytes, at each size and over all counts of connections or
@@ -24,7 +25,11 @@ struct Rule {
 // Between two sizes with different paths the rule changes at their geometric mean.
 Rule RuleOf(const LabResult& result);
 
-// The broker's flags for what differs from its defaults: "--send_rule=...".
-std::vector<std::string> FlagsOf(const Rule& rule);
+struct Flag {
+  std::string text;  // "--send_rule=..."; a shell wants it quoted
+  std::string why;
+};
+// The broker's flags for what differs from its defaults.
+std::vector<Flag> FlagsOf(const Rule& rule);
 
 }  // namespace ringtail::lab

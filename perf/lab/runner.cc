@@ -22,8 +22,10 @@ constexpr double kSetUpSeconds = 0.05;
 constexpr double kCellSecondsMin = 0.02;
 constexpr double kCellSecondsMax = 1;
 
-bool Matches(const std::string& wanted, const std::string& family, const std::string& path) {
-  return wanted == family || path.find(wanted) != std::string::npos;
+bool Matches(const std::string& wanted, const Group& group, const Cell& cell) {
+  return wanted == group.family || cell.path.find(wanted) != std::string::npos ||
+         std::any_of(group.parameters.begin(), group.parameters.end(),
+                     [&](const Parameter& parameter) { return parameter.text == wanted; });
 }
 
 // What is measured of a cell, and what came out.
@@ -77,7 +79,7 @@ class Lab {
   // What a round takes beyond the measured time - processes that are made, files that are filled -
   // is known after the first, and comes off the measured time of the others.
   void Run() {
-    const bool quick = options_.selection.quick;
+    const bool quick = options_.quick;
     // Cells warm up by themselves; a round that does not count warms the machine up.
     const int warmups = quick ? 0 : 1;
     rounds_ = warmups + (options_.rounds > 0 ? options_.rounds : quick ? kQuickRounds : kRounds);
@@ -151,32 +153,35 @@ class Lab {
 
 }  // namespace
 
-std::vector<Group> ChooseGroups(const RunOptions& options) {
+std::vector<Group> AllGroups(const Selection& selection) {
   using Family = std::vector<Group> (*)(const Selection&);
   constexpr Family kAll[] = {WriteGroups, SendGroups, ReceiveGroups, WakeGroups, RingGroups};
-  std::vector<Group> chosen;
+  std::vector<Group> all;
   for (const Family family : kAll) {
-    for (Group& group : family(options.selection)) {
-      std::erase_if(group.cells, [&](const Cell& cell) {
-        return !options.only.empty() &&
-               std::none_of(options.only.begin(), options.only.end(),
-                            [&](const std::string& wanted) {
-                              return Matches(wanted, group.family, cell.path);
-                            });
-      });
-      if (!group.cells.empty()) chosen.push_back(std::move(group));
-    }
+    for (Group& group : family(selection)) all.push_back(std::move(group));
   }
-  perf::Require(!chosen.empty(),
-                "nothing is left to measure: --only takes families (write, send, "
-                "receive, wake, ring) and parts of the names of paths");
-  return chosen;
+  return all;
+}
+
+std::vector<Group> Choose(std::vector<Group> groups, const std::vector<std::string>& only) {
+  if (only.empty()) return groups;
+  for (Group& group : groups) {
+    std::erase_if(group.cells, [&](const Cell& cell) {
+      return std::none_of(only.begin(), only.end(),
+                          [&](const std::string& wanted) { return Matches(wanted, group, cell); });
+    });
+  }
+  std::erase_if(groups, [](const Group& group) { return group.cells.empty(); });
+  perf::Require(!groups.empty(),
+                "nothing is left to measure: --only takes families, parts of the "
+                "names of paths, and what a report's headings say");
+  return groups;
 }
 
 void Run(const RunOptions& options, std::vector<Group> groups, const Hooks& hooks,
          LabResult* result) {
   const int64_t start_ns = perf::NowNs();
-  result->quick = options.selection.quick;
+  result->quick = options.quick;
   result->started_ms = std::chrono::duration_cast<std::chrono::milliseconds>(
                            std::chrono::system_clock::now().time_since_epoch())
                            .count();

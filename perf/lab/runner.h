@@ -10,13 +10,10 @@
 
 namespace ringtail::lab {
 
-inline constexpr const char* kFamilies[] = {"write", "send", "receive", "wake", "ring"};
-
 struct RunOptions {
-  Selection selection;
-  std::vector<std::string> only;  // families, or parts of paths' names; empty: everything
-  double seconds = 0;             // of all of it; 0: 50 if quick, 600 else
-  int rounds = 0;                 // of each cell; 0: 3 if quick, 7 else
+  bool quick = false;
+  double seconds = 0;  // of all of it; 0: 50 if quick, 600 else
+  int rounds = 0;      // of each cell; 0: 3 if quick, 7 else
 };
 
 struct Hooks {
@@ -27,8 +24,12 @@ struct Hooks {
   std::function<bool()> stop;
 };
 
-// The groups that the options choose. Throws where they choose none.
-std::vector<Group> ChooseGroups(const RunOptions& options);
+// All families of the kernel's paths.
+std::vector<Group> AllGroups(const Selection& selection);
+
+// What of them is wanted: cells whose family, path or text of a parameter is named, or in whose
+// path a name is part. Empty: all. Throws where nothing is left.
+std::vector<Group> Choose(std::vector<Group> groups, const std::vector<std::string>& only);
 
 // Each round of a group runs all its cells next to each other, in reversed order every other time;
 // a round of all groups comes before the next one of any, so that what is stopped early has fewer

@@ -28,8 +28,9 @@ std::string LogTail(const std::string& path) {
 
 }  // namespace
 
-Broker::Broker(const std::string& program, const std::vector<std::string>& flags)
-    : directory_(ScratchParent()),
+Broker::Broker(const std::string& program, const std::vector<std::string>& flags,
+               const std::string& parent_directory)
+    : directory_(parent_directory),
       data_directory_(directory_.path() + "/data"),
       ports_file_(directory_.path() + "/ports.json"),
       log_file_(directory_.path() + "/broker.log"),

@@ -15,7 +15,8 @@ class Broker {
   // Starts `program` and waits until it serves. `flags` come after those that this class needs;
   // none of them makes it another broker than the shipped one. Throws, with the end of its log,
   // where it does not come up.
-  explicit Broker(const std::string& program, const std::vector<std::string>& flags = {});
+  explicit Broker(const std::string& program, const std::vector<std::string>& flags = {},
+                  const std::string& parent_directory = ScratchParent());
 
   // kill -9: what it had not synced is in the page cache, its journal on the device.
   void Kill();

@@ -87,8 +87,8 @@ proto::client::ResponseHeader NativeConnection::Call(const proto::client::Reques
   return reply;
 }
 
-PartitionAddress CreateTopicOnCore0(uint16_t port, const std::string& name,
-                                    const std::map<std::string, std::string>& configs) {
+PartitionAddress CreateTopicOnCore(uint16_t port, const std::string& name, uint32_t core,
+                                   const std::map<std::string, std::string>& configs) {
   NativeConnection connection(port);
   proto::client::RequestHeader request;
   request.mutable_create_topic()->set_name(name);
@@ -106,13 +106,13 @@ PartitionAddress CreateTopicOnCore0(uint16_t port, const std::string& name,
   const auto& topic = reply.metadata().topics(0);
   RequireOk(topic.error());
   for (const auto& node : reply.metadata().nodes()) {
-    if (node.core() != 0) continue;
+    if (node.core() != core) continue;
     for (const auto& partition : topic.partitions()) {
       if (partition.leader_node() != node.node_id()) continue;
       return {topic.topic_id(), partition.partition(), static_cast<uint16_t>(node.port())};
     }
   }
-  throw std::runtime_error("no partition of the topic is on core 0");
+  throw std::runtime_error("no partition of the topic is on core " + std::to_string(core));
 }
 
 EncodedBatch MakeSingleRecord(int64_t value_bytes, const std::string& key) {

@@ -36,10 +36,14 @@ struct PartitionAddress {
   uint16_t port = 0;
 };
 
-// Makes a topic and returns a partition of it that the broker's core 0 owns. `configs`: names of
+// Makes a topic and returns a partition of it that a core of the broker owns. `configs`: names of
 // topic settings and their values.
-PartitionAddress CreateTopicOnCore0(uint16_t port, const std::string& name,
-                                    const std::map<std::string, std::string>& configs = {});
+PartitionAddress CreateTopicOnCore(uint16_t port, const std::string& name, uint32_t core,
+                                   const std::map<std::string, std::string>& configs = {});
+inline PartitionAddress CreateTopicOnCore0(uint16_t port, const std::string& name,
+                                           const std::map<std::string, std::string>& configs = {}) {
+  return CreateTopicOnCore(port, name, 0, configs);
+}
 
 // An uncompressed RecordBatch v2 of exactly `batch_bytes`: records with values of about
 // `value_bytes`, the last one longer so that it comes out even.

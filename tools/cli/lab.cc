@@ -4,15 +4,18 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <optional>
 #include <system_error>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "engine/base/result.h"
+#include "perf/lab/broker_groups.h"
 #include "perf/lab/comparison.h"
 #include "perf/lab/html_report.h"
 #include "perf/lab/json.h"
@@ -28,6 +31,20 @@ namespace ringtail::cli {
 namespace {
 
 constexpr size_t kColumns = 100;
+
+constexpr const char* kBrokerFooter =
+    "It starts brokers of its own, one for each value of a flag and each round, on ports that the\n"
+    "kernel picks and with data in a directory that is removed, and puts a load of produce or "
+    "fetch\n"
+    "requests on them: durability, busy_poll_us, journal_depth, write_path, send_path, cores, and\n"
+    "sizes of batches. What the flag does to throughput, latency and the broker's CPU stands "
+    "beside\n"
+    "each other; --only takes flags.\n"
+    "\n"
+    "Examples:\n"
+    "  ringtail lab broker --quick\n"
+    "  ringtail lab broker --only busy_poll_us --seconds 60\n"
+    "  ringtail lab broker --flag cores=1 --flag journal_depth=4 --json broker.json";
 
 constexpr const char* kFooter =
     "It measures, on this machine and the file system of --dir, the kernel's ways to write, send,\n"
@@ -59,6 +76,9 @@ struct LabOptions {
   std::string html_file;
   std::string compare_file;
   std::string from_file;
+  bool broker = false;
+  std::string ringtaild;
+  std::vector<std::string> broker_flags;
 };
 
 size_t Columns() {
@@ -102,50 +122,84 @@ absl::Status CheckOutput(const char* flag, const std::string& file) {
   return absl::OkStatus();
 }
 
-lab::LabResult Measure(const LabOptions& options) {
+// The program that was asked for, else the one beside this program, as tools/dev builds and
+// packages install them, else whatever the shell would find.
+absl::StatusOr<std::string> FindRingtaild(const std::string& asked) {
+  std::vector<std::string> places = {asked};
+  if (asked.empty()) {
+    std::error_code error;
+    const auto self = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+    places = {self / "ringtaild", self / "../server/ringtaild"};
+    const char* path = getenv("PATH");
+    for (const absl::string_view directory : absl::StrSplit(path == nullptr ? "" : path, ':')) {
+      places.push_back(absl::StrCat(directory, "/ringtaild"));
+    }
+  }
+  for (const std::string& place : places) {
+    if (access(place.c_str(), X_OK) == 0) return place;
+  }
+  return absl::NotFoundError(
+      asked.empty() ? "no ringtaild beside this program or in $PATH: name one with --ringtaild"
+                    : absl::StrCat("--ringtaild ", asked, ": no program"));
+}
+
+std::vector<lab::Group> GroupsOf(const LabOptions& options, const std::string& ringtaild,
+                                 const std::string& directory, int64_t space_bytes) {
+  if (options.broker) {
+    return lab::BrokerGroups(
+        {ringtaild, options.broker_flags, directory, options.quick, space_bytes});
+  }
+  return lab::AllGroups(
+      {directory, options.quick, {options.sizes.begin(), options.sizes.end()}, space_bytes});
+}
+
+lab::LabResult Measure(const LabOptions& options, const std::string& ringtaild) {
   const std::string parent = options.directory.empty() ? perf::ScratchParent() : options.directory;
-  lab::RunOptions run;
-  run.selection.space_bytes = lab::SpaceFor(parent);
-  run.selection.quick = options.quick;
-  run.selection.size_bytes.assign(options.sizes.begin(), options.sizes.end());
-  run.only = options.only;
-  run.seconds = options.seconds;
-  run.rounds = options.rounds;
+  const int64_t space_bytes = lab::SpaceFor(parent);
   lab::LabResult result;
   result.version = server::VersionWithBuildId();
   lab::DescribeMachine(parent, &result);
   CatchInterrupts();
   const perf::ScratchDir scratch(parent);
-  run.selection.directory = scratch.path();
   ProgressLine line;
   const lab::Hooks hooks = {
       .progress = [&line](double done, double seconds_left,
                           const std::string& what) { line.Show(done, seconds_left, what); },
       .stop = Interrupted};
-  lab::Run(run, lab::ChooseGroups(run), hooks, &result);
+  std::vector<lab::Group> groups =
+      lab::Choose(GroupsOf(options, ringtaild, scratch.path(), space_bytes), options.only);
+  lab::Run({options.quick, options.seconds, options.rounds}, std::move(groups), hooks, &result);
   return result;
 }
 
 std::string RuleText(const lab::LabResult& result) {
   const lab::Rule rule = lab::RuleOf(result);
-  const std::vector<std::string> flags = lab::FlagsOf(rule);
   std::string text = "The broker here\n";
-  for (const std::string& reason : rule.reasons) absl::StrAppend(&text, "  ", reason, "\n");
+  for (const auto* reasons : {&rule.send_reasons, &rule.write_reasons}) {
+    for (const std::string& reason : *reasons) absl::StrAppend(&text, "  ", reason, "\n");
+  }
+  const std::vector<lab::Flag> flags = lab::FlagsOf(rule);
   if (flags.empty()) return text + "  Its defaults are as good as anything that was measured.\n";
-  return absl::StrCat(text, "  ringtaild ", absl::StrJoin(flags, " "), "\n");
+  text += "  ringtaild";
+  for (const lab::Flag& flag : flags) absl::StrAppend(&text, " '", flag.text, "'");
+  return text + "\n";
 }
 
 absl::Status Lab(const LabOptions& options) {
   RT_RETURN_IF_ERROR(CheckOutput("--json", options.json_file));
   RT_RETURN_IF_ERROR(CheckOutput("--html", options.html_file));
+  std::string ringtaild;
+  if (options.broker && options.from_file.empty()) {
+    RT_ASSIGN_OR_RETURN(ringtaild, FindRingtaild(options.ringtaild));
+  }
   try {
     std::optional<lab::LabResult> before;
     if (!options.compare_file.empty()) before = lab::ReadResult(options.compare_file);
-    const lab::LabResult result =
-        options.from_file.empty() ? Measure(options) : lab::ReadResult(options.from_file);
+    const lab::LabResult result = options.from_file.empty() ? Measure(options, ringtaild)
+                                                            : lab::ReadResult(options.from_file);
     const size_t columns = Columns();
     std::string text = lab::TextReport(result, columns);
-    absl::StrAppend(&text, "\n", RuleText(result));
+    if (!options.broker) absl::StrAppend(&text, "\n", RuleText(result));
     if (before.has_value()) {
       absl::StrAppend(&text, "\n", lab::ComparisonText(*before, result, columns));
     }
@@ -186,6 +240,21 @@ void AddLabCommand(CLI::App& app, Context& context) {
                       "an older --json file: say what has changed");
   command->add_option("--from", options->from_file, "report this --json file, measure nothing");
   command->footer(kFooter);
+  CLI::App* broker = command->add_subcommand(
+      "broker", "Sweep a broker's flags under load, and see what each value does");
+  broker->fallthrough();
+  broker->add_option("--ringtaild", options->ringtaild,
+                     "the broker's program [beside this one, or in $PATH]");
+  broker->add_option_function<std::vector<std::string>>(
+      "--flag",
+      [options](const std::vector<std::string>& flags) {
+        for (const std::string& flag : flags) {
+          options->broker_flags.push_back(absl::StartsWith(flag, "--") ? flag : "--" + flag);
+        }
+      },
+      "NAME=VALUE: a flag of every broker that is started; may be repeated");
+  broker->footer(kBrokerFooter);
+  broker->callback([options] { options->broker = true; });
   command->callback(
       [options, &context] { context.command = [options](Context&) { return Lab(*options); }; });
 }

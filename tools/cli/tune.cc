@@ -4,9 +4,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <exception>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/result.h"
+#include "perf/lab/report_files.h"
+#include "perf/lab/rule.h"
 #include "tools/cli/cli.h"
 #include "tools/tune/gather.h"
 #include "tools/tune/report.h"
@@ -37,6 +40,7 @@ constexpr const char* kFooter =
     "Examples:\n"
     "  ringtail tune\n"
     "  ringtail tune --profile latency --dir /srv/ringtail --explain\n"
+    "  ringtail lab --json lab.json && ringtail tune --lab lab.json\n"
     "  ringtail tune --json | jq '.findings[] | select(.verdict == \"warning\")'\n"
     "  sudo ringtail tune --profile throughput --apply\n"
     "  sudo ringtail tune --revert";
@@ -46,6 +50,7 @@ struct TuneOptions {
   std::string directory;
   std::string root = "/";
   std::string state_file;
+  std::string lab_file;
   bool json = false;
   bool explain = false;
   bool apply = false;
@@ -81,6 +86,19 @@ absl::Status CheckOptions(const TuneOptions& options, const tune::Tree& tree) {
   return absl::OkStatus();
 }
 
+// What `ringtail lab --json` has found out about this machine.
+absl::StatusOr<std::vector<tune::BrokerFlag>> FlagsOfLab(const std::string& file) {
+  try {
+    std::vector<tune::BrokerFlag> flags;
+    for (const lab::Flag& flag : lab::FlagsOf(lab::RuleOf(lab::ReadResult(file)))) {
+      flags.push_back({flag.text, absl::StrCat("measured by ringtail lab: ", flag.why)});
+    }
+    return flags;
+  } catch (const std::exception& error) {
+    return absl::InvalidArgumentError(absl::StrCat("--lab: ", error.what()));
+  }
+}
+
 absl::StatusOr<std::vector<tune::Outcome>> Change(const TuneOptions& options,
                                                   const tune::Tree& tree,
                                                   const tune::Report& report) {
@@ -106,8 +124,14 @@ absl::Status Tune(Context& context, const TuneOptions& given) {
   const auto profile =
       *std::find_if(std::begin(tune::kProfiles), std::end(tune::kProfiles),
                     [&](tune::Profile each) { return tune::ProfileName(each) == options.profile; });
+  std::vector<tune::BrokerFlag> measured;
+  if (!options.lab_file.empty()) {
+    RT_ASSIGN_OR_RETURN(measured, FlagsOfLab(options.lab_file));
+  }
   const auto look = [&] {
-    return tune::MakeReport(tune::Gather(tree, options.directory), profile);
+    tune::Report report = tune::MakeReport(tune::Gather(tree, options.directory), profile);
+    report.flags.insert(report.flags.end(), measured.begin(), measured.end());
+    return report;
   };
   tune::Report report = look();
   bool failed = false;
@@ -145,6 +169,8 @@ void AddTuneCommand(CLI::App& app, Context& context) {
       ->capture_default_str();
   command->add_option("--dir", options->directory,
                       "the broker's data directory; its default unless given");
+  command->add_option("--lab", options->lab_file,
+                      "a --json file of ringtail lab: its flags for the broker, too");
   command->add_flag("--json", options->json, "one JSON object (tools/tune/README.md)");
   command->add_flag("--explain", options->explain, "reasons and sources of what is fine, too");
   CLI::Option* apply = command->add_flag("--apply", options->apply, "change what can be put back");

@@ -35,7 +35,8 @@ TEST(RuleTest, NothingMeasuredKeepsTheDefaults) {
   const Rule rule = RuleOf({});
   EXPECT_EQ(rule.send, io::SendRule());
   EXPECT_TRUE(FlagsOf(rule).empty());
-  EXPECT_EQ(rule.reasons.size(), 3u);
+  EXPECT_EQ(rule.send_reasons.size(), 2u);
+  EXPECT_EQ(rule.write_reasons.size(), 1u);
 }
 
 TEST(RuleTest, WhatTheDefaultsRestOnGivesTheDefaults) {
@@ -60,9 +61,11 @@ TEST(RuleTest, AForgedResultChangesTheChoices) {
                    Writes(4 << 10, 1, 2),
                    Writes(64 << 10, 2, 1)};
   const Rule rule = RuleOf(result);
-  EXPECT_EQ(FlagsOf(rule),
-            (std::vector<std::string>{"--send_rule=16384=copy,262144=mapped,*=splice,cold=splice",
-                                      "--inline_write_bytes_max=16384"}));
+  const std::vector<Flag> flags = FlagsOf(rule);
+  ASSERT_EQ(flags.size(), 2u);
+  EXPECT_EQ(flags[0].text, "--send_rule=16384=copy,262144=mapped,*=splice,cold=splice");
+  EXPECT_NE(flags[0].why.find("less CPU for a byte than by sendfile"), std::string::npos);
+  EXPECT_EQ(flags[1].text, "--inline_write_bytes_max=16384");
   // And the broker does what it says.
   const auto loaded = io::ParseSendRule(io::ToText(rule.send));
   ASSERT_TRUE(loaded.ok()) << loaded.status();

@@ -30,7 +30,7 @@ class RunnerTest : public testing::Test {
 
   LabResult Measure(std::vector<Group> groups) {
     LabResult result;
-    Run(options_, std::move(groups), hooks_, &result);
+    lab::Run(options_, std::move(groups), hooks_, &result);
     return result;
   }
 
@@ -50,7 +50,7 @@ TEST_F(RunnerTest, CellsTakeTurnsAndTheFirstRoundWarmsUp) {
 }
 
 TEST_F(RunnerTest, AQuickRunHasNoWarmUp) {
-  options_.selection.quick = true;
+  options_.quick = true;
   EXPECT_EQ(
       Measure({{"one", {}, {CellNamed("a")}}}).groups[0].paths[0].rounds.at("ops_per_s").size(),
       3u);
@@ -122,20 +122,23 @@ TEST_F(RunnerTest, ProgressGoesFromNoneToAll) {
   EXPECT_LT(seen.back(), 1);
 }
 
-TEST_F(RunnerTest, OnlyChoosesFamiliesAndPaths) {
+TEST(ChooseTest, FamiliesPathsAndHeadings) {
   perf::ScratchDir scratch(testing::TempDir());
-  options_.selection.directory = scratch.path();
-  options_.selection.space_bytes = 64 << 20;
-  options_.only = {"wake"};
-  for (const Group& group : ChooseGroups(options_)) EXPECT_EQ(group.family, "wake");
-  options_.only = {"sendfile"};
-  for (const Group& group : ChooseGroups(options_)) {
+  const Selection selection = {.directory = scratch.path(), .quick = true, .space_bytes = 64 << 20};
+  const std::vector<Group> all = AllGroups(selection);
+  EXPECT_EQ(Choose(all, {}).size(), all.size());
+  for (const Group& group : Choose(all, {"wake"})) EXPECT_EQ(group.family, "wake");
+  for (const Group& group : Choose(all, {"sendfile", "send_zc"})) {
     for (const Cell& cell : group.cells) {
-      EXPECT_NE(cell.path.find("sendfile"), std::string::npos) << cell.path;
+      EXPECT_TRUE(cell.path.find("sendfile") != std::string::npos ||
+                  cell.path.find("send_zc") != std::string::npos)
+          << cell.path;
     }
   }
-  options_.only = {"carrier pigeon"};
-  EXPECT_THROW(ChooseGroups(options_), std::runtime_error);
+  for (const Group& group : Choose(all, {"cold"})) {
+    EXPECT_EQ(group.parameters[0], (Parameter{"residency", 1, "cold"}));
+  }
+  EXPECT_THROW(Choose(all, {"carrier pigeon"}), std::runtime_error);
 }
 
 TEST(PlaceTest, ADirectoryThatIsNoneIsRefused) {
