@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "perf/lab/report_words.h"
 #include "perf/lab/text_layout.h"
@@ -25,7 +26,7 @@ struct CellAt {
   const PathResult* path;
 };
 
-// A value that is a name is 0 in all, so the text counts as well.
+// Names may all have the value 0; then the text counts as well.
 std::string KeyName(const Parameter& parameter) {
   return parameter.value == 0 ? absl::StrCat(parameter.name, "=", parameter.text) : parameter.name;
 }
@@ -53,12 +54,11 @@ bool Matters(const FigureKind& kind) {
          kind.name == absl::string_view("p50_us") || kind.name == absl::string_view("p99_us");
 }
 
-std::string CellName(const CellAt& cell) {
-  return absl::StrCat(GroupName(*cell.group), ": ", Printable(cell.path->path));
-}
-
-std::string Reason(const char* when, const std::string& reason) {
-  return reason.empty() ? "" : absl::StrCat(" (", when, ": ", Printable(reason), ")");
+void AddMissing(const CellAt& cell, const char* when, const std::string& reason,
+                std::map<std::string, std::vector<std::string>>* missing) {
+  (*missing)[GroupName(*cell.group)].push_back(
+      absl::StrCat(Printable(cell.path->path),
+                   reason.empty() ? "" : absl::StrCat(" (", when, ": ", Printable(reason), ")")));
 }
 
 // Sorted by the worst of each cell, and within it.
@@ -144,11 +144,14 @@ void AppendMachines(const LabResult& before, const LabResult& after, size_t widt
       differences);
 }
 
-void AppendList(const char* heading, const std::vector<std::string>& lines, size_t width,
-                std::string* out) {
-  if (lines.empty()) return;
+void AppendMissing(const char* heading,
+                   const std::map<std::string, std::vector<std::string>>& missing, size_t width,
+                   std::string* out) {
+  if (missing.empty()) return;
   absl::StrAppend(out, "\n", heading, "\n");
-  for (const std::string& line : lines) absl::StrAppend(out, Wrap("  ", line, width));
+  for (const auto& [group, paths] : missing) {
+    absl::StrAppend(out, Wrap("  ", absl::StrCat(group, ": ", absl::StrJoin(paths, "; ")), width));
+  }
 }
 
 std::string ResultName(const LabResult& result) {
@@ -178,14 +181,14 @@ Comparison Compare(const LabResult& before, const LabResult& after) {
     if (measured_before && cell.path->measured()) {
       CompareCell(old_cell, cell, &comparison);
     } else if (cell.path->measured()) {
-      comparison.only_after.push_back(CellName(cell) + Reason("before", reason));
+      AddMissing(cell, "before", reason, &comparison.only_after);
     } else if (measured_before) {
-      comparison.only_before.push_back(CellName(cell) + Reason("now", now));
+      AddMissing(cell, "now", now, &comparison.only_before);
     }
   }
   for (const CellAt& cell : CellsOf(before)) {
     if (old_cells.contains(KeyOf(cell)) && cell.path->measured()) {
-      comparison.only_before.push_back(CellName(cell));
+      AddMissing(cell, "now", "", &comparison.only_before);
     }
   }
   SortChanges(&comparison.worse);
@@ -201,14 +204,15 @@ std::string ComparisonText(const LabResult& before, const LabResult& after, size
   AppendMachines(before, after, width, &out);
   AppendChanges("Worse, beyond the spread", comparison.worse, width, &out);
   AppendChanges("Better, beyond the spread", comparison.better, width, &out);
-  AppendList("Measured before, not now", comparison.only_before, width, &out);
-  AppendList("Measured now, not before", comparison.only_after, width, &out);
+  AppendMissing("Measured before, not now", comparison.only_before, width, &out);
+  AppendMissing("Measured now, not before", comparison.only_after, width, &out);
   absl::StrAppend(&out, "\n",
                   Wrap("",
                        absl::StrCat(Count(comparison.cells, "path"), " in both: ",
                                     Count(comparison.worse.size(), "figure"), " worse, ",
                                     comparison.better.size(), " better, ", comparison.unchanged,
-                                    " without a difference beyond the spread."),
+                                    " without a difference beyond the spread. A lone figure "
+                                    "may have changed by chance."),
                        width));
   return out;
 }

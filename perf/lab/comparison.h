@@ -1,6 +1,7 @@
 // Two results beside each other: what has changed by more than the spread.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -29,9 +30,9 @@ struct Comparison {
   std::vector<Change> better;
   size_t unchanged = 0;  // figures
   size_t cells = 0;      // that both have measured
-  // "write 64 KiB, 1 file: pwrite", with the reason where there is one.
-  std::vector<std::string> only_before;
-  std::vector<std::string> only_after;
+  // Measured in one of them alone: group to paths, with the reason where there is one.
+  std::map<std::string, std::vector<std::string>> only_before;
+  std::map<std::string, std::vector<std::string>> only_after;
 };
 
 // Cells are the same where family, parameters and path are. A change below 0.5 % is none, however

@@ -1,28 +1,19 @@
 #include "perf/lab/difference.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "perf/lib/check.h"
 
 namespace ringtail::lab {
-namespace {
-
-// Between the two values next to it.
-double At(const std::vector<double>& sorted, double fraction) {
-  const double at = fraction * static_cast<double>(sorted.size() - 1);
-  const auto below = static_cast<size_t>(std::floor(at));
-  const size_t above = std::min(below + 1, sorted.size() - 1);
-  return sorted[below] + (sorted[above] - sorted[below]) * (at - std::floor(at));
-}
-
-}  // namespace
 
 Middle MiddleOf(std::vector<double> rounds) {
   perf::Require(!rounds.empty(), "no rounds to take the middle of");
   std::sort(rounds.begin(), rounds.end());
-  if (rounds.size() <= 3) return {At(rounds, 0.5), rounds.front(), rounds.back()};
-  return {At(rounds, 0.5), At(rounds, 0.25), At(rounds, 0.75)};
+  const size_t count = rounds.size();
+  const size_t dropped = count / 7;
+  const double median = count % 2 == 1 ? rounds[count / 2]
+                                       : (rounds[count / 2 - 1] + rounds[count / 2]) / 2;
+  return {median, rounds[dropped], rounds[count - 1 - dropped]};
 }
 
 Difference DifferenceOf(const std::vector<double>& rounds, const std::vector<double>& base) {

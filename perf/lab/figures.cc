@@ -57,6 +57,17 @@ std::optional<Middle> MiddleOf(const PathResult& path, absl::string_view figure)
   return MiddleOf(*rounds);
 }
 
+std::vector<const FigureKind*> FiguresOf(const GroupResult& group) {
+  std::vector<const FigureKind*> figures;
+  for (const FigureKind& kind : FigureKinds()) {
+    const bool known =
+        std::any_of(group.paths.begin(), group.paths.end(),
+                    [&](const PathResult& path) { return RoundsOf(path, kind.name) != nullptr; });
+    if (known) figures.push_back(&kind);
+  }
+  return figures;
+}
+
 std::string FormatValue(const FigureKind& kind, double value) {
   if (value == 0) return "0";
   if (value >= 1e7 && kind.subject != Subject::kRate) return absl::StrFormat("%.2e", value);

@@ -43,6 +43,9 @@ std::optional<Measure> MeasureOf(const GroupResult& group);
 const std::vector<double>* RoundsOf(const PathResult& path, absl::string_view figure);
 std::optional<Middle> MiddleOf(const PathResult& path, absl::string_view figure);
 
+// Those that any path of the group has, in the order of FigureKinds.
+std::vector<const FigureKind*> FiguresOf(const GroupResult& group);
+
 // Three digits, or all those before the point: "2.31", "0.041", "1480", "412k" from 10,000 on for
 // operations per second.
 std::string FormatValue(const FigureKind& kind, double value);

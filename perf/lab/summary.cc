@@ -55,15 +55,17 @@ std::string OfGroups(size_t count, size_t groups) {
                          : absl::StrCat(" in ", count, " of ", groups, " groups");
 }
 
-// The groups in which none of `leaders` leads, by what does: "splice (1 MiB, hot; 1 MiB, cold)".
-std::string Exceptions(const std::vector<RankedGroup>& groups,
-                       const std::vector<std::string>& leaders) {
+// The groups in which none of the foremost leads, by what does: "Else: splice (1 MiB, hot;
+// 1 MiB, cold)."
+std::string Exceptions(const std::vector<Lead>& leads, const std::vector<RankedGroup>& groups) {
   std::map<std::string, std::vector<std::string>> exceptions;
   for (const RankedGroup& each : groups) {
     const bool led = std::any_of(
         each.ranking.paths.begin(), each.ranking.paths.end(), [&](const Ranked& ranked) {
-          return Leads(ranked.verdict) &&
-                 std::find(leaders.begin(), leaders.end(), ranked.path->path) != leaders.end();
+          return std::any_of(leads.begin(), leads.end(), [&](const Lead& lead) {
+            return Leads(ranked.verdict) && lead.groups == leads[0].groups &&
+                   lead.path == ranked.path->path;
+          });
         });
     const Ranked& first = each.ranking.paths.front();
     if (led || !Leads(first.verdict)) continue;
@@ -76,7 +78,7 @@ std::string Exceptions(const std::vector<RankedGroup>& groups,
     parts.push_back(absl::StrCat(path, " (", absl::StrJoin(names, "; "),
                                  more > 0 ? absl::StrCat("; ", more, " more") : "", ")"));
   }
-  return absl::StrJoin(parts, ", ");
+  return parts.empty() ? "" : absl::StrCat("Else: ", absl::StrJoin(parts, ", "), ".");
 }
 
 std::string Preference(const std::vector<Lead>& leads, const std::vector<RankedGroup>& groups) {
@@ -84,25 +86,20 @@ std::string Preference(const std::vector<Lead>& leads, const std::vector<RankedG
   const bool alone = std::all_of(groups.begin(), groups.end(), [](const RankedGroup& each) {
     return each.ranking.paths.front().verdict.standing == Standing::kAlone;
   });
-  if (alone) {
+  if (alone && leads.size() == 1) {
     return absl::StrCat("Nothing was measured beside ", Printable(leads[0].path), ".");
   }
-  std::vector<std::string> leaders;
   std::vector<std::string> names;
   for (const Lead& lead : leads) {
     if (lead.groups < leads[0].groups) break;
-    leaders.push_back(lead.path);
     names.push_back(absl::StrCat(Printable(lead.path), lead.engine ? " [engine]" : ""));
   }
   const size_t more = names.size() - std::min(names.size(), kNamed);
   names.resize(names.size() - more);
-  std::string sentence =
-      absl::StrCat(absl::StrJoin(names, ", "), more > 0 ? absl::StrCat(" and ", more, " more") : "",
-                   leaders.size() > 1 ? ": each best or level with it" : ": best or level with it",
-                   OfGroups(leads[0].groups, groups.size()), ".");
-  const std::string exceptions = Exceptions(groups, leaders);
-  if (!exceptions.empty()) absl::StrAppend(&sentence, " Else: ", exceptions, ".");
-  return sentence;
+  return absl::StrCat(absl::StrJoin(names, ", "),
+                      more > 0 ? absl::StrCat(" and ", more, " more") : "",
+                      names.size() > 1 ? ": each best or level with it" : ": best or level with it",
+                      OfGroups(leads[0].groups, groups.size()), ".");
 }
 
 // One figure of the broker's best path beside the best raw loop's, over the groups.
@@ -208,8 +205,9 @@ std::vector<FamilySummary> Summarize(const LabResult& result) {
   std::vector<FamilySummary> summaries;
   for (const std::string& family : families) {
     for (const auto& [promise, groups] : ranked[family]) {
-      FamilySummary summary = {family, promise, groups.size(), LeadsOf(groups), "", ""};
+      FamilySummary summary = {family, promise, groups.size(), LeadsOf(groups), "", "", ""};
       summary.preference = Preference(summary.leads, groups);
+      summary.exceptions = Exceptions(summary.leads, groups);
       summary.broker = Broker(groups);
       summaries.push_back(std::move(summary));
     }

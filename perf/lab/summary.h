@@ -23,6 +23,7 @@ struct FamilySummary {
   std::vector<Lead>
       leads;  // the most groups first, raw loops first; those that never lead are not in it
   std::string preference;  // a sentence: which paths to take
+  std::string exceptions;  // a sentence: what to take where those are behind
   std::string broker;      // a sentence or two: the broker's best path beside the best raw loop
 };
 

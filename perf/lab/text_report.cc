@@ -59,19 +59,9 @@ std::string PathName(const PathResult& path) {
   return absl::StrCat(Printable(path.path), path.engine ? " [engine]" : "");
 }
 
-std::vector<const FigureKind*> ColumnsOf(const GroupResult& group, Level level) {
-  std::vector<const FigureKind*> columns;
-  for (const FigureKind& kind : FigureKinds()) {
-    const bool known =
-        std::any_of(group.paths.begin(), group.paths.end(),
-                    [&](const PathResult& path) { return RoundsOf(path, kind.name) != nullptr; });
-    if (known && Shows(kind, level)) columns.push_back(&kind);
-  }
-  return columns;
-}
-
 TextTable TableOf(const GroupResult& group, Level level) {
-  const std::vector<const FigureKind*> columns = ColumnsOf(group, level);
+  std::vector<const FigureKind*> columns = FiguresOf(group);
+  std::erase_if(columns, [&](const FigureKind* kind) { return !Shows(*kind, level); });
   std::vector<std::string> headings = {"path"};
   std::vector<std::string> units = {""};
   for (const FigureKind* kind : columns) {
@@ -161,7 +151,7 @@ void AppendSummary(const LabResult& result, size_t width, std::string* out) {
   const std::vector<FamilySummary> summaries = Summarize(result);
   for (const FamilySummary& summary : summaries) {
     absl::StrAppend(out, Wrap("  ", FamilyName(summary), width),
-                    Wrap("    ", summary.preference, width));
+                    Wrap("    ", absl::StrCat(summary.preference, " ", summary.exceptions), width));
     if (!summary.broker.empty()) absl::StrAppend(out, Wrap("    ", summary.broker, width));
   }
   if (summaries.empty()) absl::StrAppend(out, "  nothing was measured\n");

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "perf/lab/comparison.h"
+#include "perf/lab/html_report.h"
 #include "perf/lab/text_report.h"
 #include "tests/perf/lab/sample.h"
 
@@ -49,6 +50,7 @@ LabResult Small() {
 
 void ReportAll(const LabResult& result) {
   EXPECT_FALSE(TextReport(result, 100).empty());
+  EXPECT_FALSE(HtmlReport(result).empty());
   EXPECT_FALSE(ComparisonText(result, Small(), 100).empty());
 }
 
