@@ -58,9 +58,9 @@ Load PacedRecords(double rate_per_s) {
 // Batches as fast as they are acknowledged, a few outstanding.
 Load Batches(int64_t batch_bytes, int64_t space_bytes) {
   return [=](const perf::Broker& broker, double seconds) {
-    // As many as a fast machine does in that time, and as there is room for (the journal holds them
+    // About as many as can be done in that time, and as there is room for (the journal holds them
     // once more).
-    constexpr double kBytesPerSecond = 1e9;
+    constexpr double kBytesPerSecond = 3e8;
     const auto wanted = static_cast<int64_t>(seconds * kBytesPerSecond) / batch_bytes;
     perf::LoadOptions load;
     load.window = kWindow;

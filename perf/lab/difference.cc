@@ -11,8 +11,8 @@ Middle MiddleOf(std::vector<double> rounds) {
   std::sort(rounds.begin(), rounds.end());
   const size_t count = rounds.size();
   const size_t dropped = count / 7;
-  const double median = count % 2 == 1 ? rounds[count / 2]
-                                       : (rounds[count / 2 - 1] + rounds[count / 2]) / 2;
+  const double median =
+      count % 2 == 1 ? rounds[count / 2] : (rounds[count / 2 - 1] + rounds[count / 2]) / 2;
   return {median, rounds[dropped], rounds[count - 1 - dropped]};
 }
 

@@ -58,8 +58,12 @@ std::optional<Middle> MiddleOf(const PathResult& path, absl::string_view figure)
 }
 
 std::vector<const FigureKind*> FiguresOf(const GroupResult& group) {
+  const std::optional<Measure> measure = MeasureOf(group);
   std::vector<const FigureKind*> figures;
   for (const FigureKind& kind : FigureKinds()) {
+    // All operations of a group move as many bytes: their rate says the same twice.
+    const bool twice = kind.subject == Subject::kRate || kind.subject == Subject::kCpu;
+    if (twice && measure.has_value() && &kind != measure->rate && &kind != measure->cpu) continue;
     const bool known =
         std::any_of(group.paths.begin(), group.paths.end(),
                     [&](const PathResult& path) { return RoundsOf(path, kind.name) != nullptr; });

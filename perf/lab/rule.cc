@@ -139,25 +139,6 @@ void ChooseHot(const LabResult& result, Rule* rule) {
   rule->send.hot = std::move(steps);
 }
 
-void ChooseCold(const LabResult& result, Rule* rule) {
-  const SendPath standard = SendRule().cold;
-  const BySize groups = GroupsOf(result, "send", 1);
-  const bool measured =
-      !groups.empty() && std::all_of(groups.begin(), groups.end(), [&](auto& each) {
-        return Measured(each.second, NameOf(standard));
-      });
-  if (!measured) {
-    rule->send_reasons.push_back("cold ranges keep the default: they were not measured");
-    return;
-  }
-  const bool splice = std::all_of(groups.begin(), groups.end(), [&](auto& each) {
-    return Cheaper(each.second, NameOf(SendPath::kSplice), NameOf(standard));
-  });
-  if (splice) rule->send.cold = SendPath::kSplice;
-  rule->send_reasons.push_back(splice ? "cold ranges by splice: less CPU for a byte at all sizes"
-                                      : "cold ranges by copy: splice is not cheaper at all sizes");
-}
-
 void ChooseInline(const LabResult& result, Rule* rule) {
   int64_t before = 0;
   bool measured = false;
@@ -185,7 +166,8 @@ Rule RuleOf(const LabResult& result) {
   Rule rule;
   rule.inline_write_bytes_max = log::LogOptions().inline_bytes_max;
   ChooseHot(result, &rule);
-  ChooseCold(result, &rule);
+  // Other paths may take less CPU, but leave behind them what others would have to read again.
+  rule.send_reasons.push_back("cold ranges by copy, the one path that reads around the page cache");
   ChooseInline(result, &rule);
   return rule;
 }

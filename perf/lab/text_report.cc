@@ -130,7 +130,7 @@ void AppendLegend(Level level, size_t width, std::string* out) {
   absl::StrAppend(
       out, "\n",
       Wrap("",
-           "Medians of interleaved rounds; ± says how far their middle half reaches. Verdicts are "
+           "Medians of interleaved rounds; ± says how far they reach. Verdicts are "
            "among paths of the same promise: 1.4x takes 1.4 times as long as the best, CPU 1.2x "
            "takes 1.2 times its CPU, = best is inside the spread. [engine] is the broker's own "
            "code, all else a raw loop over the kernel's calls.",

@@ -97,19 +97,23 @@ Cell EngineCell(const std::string& path, base::Nanos busy_poll_ns) {
 }  // namespace
 
 std::vector<Group> WakeGroups(const Selection&) {
-  Group group;
-  group.family = "wake";
+  const auto cell = [](raw::WakePath path) {
+    return Cell{raw::Name(path), /*engine=*/false, Promise::kNone, [path](double s) {
+                  return perf::RunIsolated([&] { return raw::RunWake(path, s); },
+                                           perf::DeadlineSeconds(s));
+                }};
+  };
+  // What it costs where nobody sleeps: no path beside the others, as it takes both CPUs.
+  const Group floor = {"wake", {{"threads", 0, "that never sleep"}}, {cell(raw::WakePath::kSpin)}};
+  Group group = {"wake", {{"threads", 1, "that sleep"}}, {}};
   for (const raw::WakePath path :
-       {raw::WakePath::kSpin, raw::WakePath::kFutex, raw::WakePath::kEventfd, raw::WakePath::kPipe,
+       {raw::WakePath::kFutex, raw::WakePath::kEventfd, raw::WakePath::kPipe,
         raw::WakePath::kRingEventfd, raw::WakePath::kMessageRing}) {
-    group.cells.push_back({raw::Name(path), /*engine=*/false, Promise::kNone, [path](double s) {
-                             return perf::RunIsolated([&] { return raw::RunWake(path, s); },
-                                                      perf::DeadlineSeconds(s));
-                           }});
+    group.cells.push_back(cell(path));
   }
   group.cells.push_back(EngineCell("call to another core", core::CoreOptions{}.busy_poll_ns));
   group.cells.push_back(EngineCell("call to another core, without busy polling", 0));
-  return {group};
+  return {floor, group};
 }
 
 }  // namespace ringtail::lab

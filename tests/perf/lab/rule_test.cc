@@ -63,7 +63,7 @@ TEST(RuleTest, AForgedResultChangesTheChoices) {
   const Rule rule = RuleOf(result);
   const std::vector<Flag> flags = FlagsOf(rule);
   ASSERT_EQ(flags.size(), 2u);
-  EXPECT_EQ(flags[0].text, "--send_rule=16384=copy,262144=mapped,*=splice,cold=splice");
+  EXPECT_EQ(flags[0].text, "--send_rule=16384=copy,262144=mapped,*=splice,cold=copy");
   EXPECT_NE(flags[0].why.find("less CPU for a byte than by sendfile"), std::string::npos);
   EXPECT_EQ(flags[1].text, "--inline_write_bytes_max=16384");
   // And the broker does what it says.
@@ -72,7 +72,7 @@ TEST(RuleTest, AForgedResultChangesTheChoices) {
   EXPECT_EQ(loaded->Choose(4096, true), SendPath::kCopy);
   EXPECT_EQ(loaded->Choose(100'000, true), SendPath::kMapped);
   EXPECT_EQ(loaded->Choose(1 << 20, true), SendPath::kSplice);
-  EXPECT_EQ(loaded->Choose(1 << 20, false), SendPath::kSplice);
+  EXPECT_EQ(loaded->Choose(1 << 20, false), SendPath::kCopy);
 }
 
 TEST(RuleTest, WhatIsWithinTheSpreadChangesNothing) {
