@@ -1,6 +1,6 @@
 // When two measurements differ: where their rounds do not overlap, of many rounds without the most
-// extreme. Anything less is called no difference. (Of pairs of equal paths 10 in 100 are told apart by
-// chance in 3 rounds, 1 in 5, 3 in 7, and none in 9.)
+// extreme. Anything less is called no difference. (Of pairs of equal paths 10 in 100 are told apart
+// by chance in 3 rounds, 1 in 5, 3 in 7, and none in 9.)
 #pragma once
 
 #include <vector>

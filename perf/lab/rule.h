@@ -22,8 +22,8 @@ struct Rule {
 
 // The path with the least CPU for its bytes, at each size and over all counts of connections or
 // files; the default keeps its place unless another is cheaper beyond the spread in all of them.
-// Between two sizes with different paths the rule changes at their geometric mean. What is cold keeps
-// its path.
+// Between two sizes with different paths the rule changes at their geometric mean. What is cold
+// keeps its path.
 Rule RuleOf(const LabResult& result);
 
 struct Flag {

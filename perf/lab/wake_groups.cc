@@ -104,8 +104,9 @@ std::vector<Group> WakeGroups(const Selection&) {
                 }};
   };
   // What it costs where nobody sleeps: no path beside the others, as it takes both CPUs.
-  const Group floor = {"wake", {{"threads", 0, "that never sleep"}}, {cell(raw::WakePath::kSpin)}};
-  Group group = {"wake", {{"threads", 1, "that sleep"}}, {}};
+  const Group floor = {
+      "wake", {{"threads", 0, "threads that never sleep"}}, {cell(raw::WakePath::kSpin)}};
+  Group group = {"wake", {{"threads", 1, "threads that sleep"}}, {}};
   for (const raw::WakePath path :
        {raw::WakePath::kFutex, raw::WakePath::kEventfd, raw::WakePath::kPipe,
         raw::WakePath::kRingEventfd, raw::WakePath::kMessageRing}) {

@@ -55,8 +55,8 @@ class Server {
   Server(const ChunkOptions& options, std::vector<perf::Fd> sockets)
       : options_(options),
         file_(CheckCall(open(options.file.c_str(), O_RDONLY | O_CLOEXEC), "open")),
-        ring_({.entries = kRingEntries}),
-        connections_(sockets.size()) {
+        connections_(sockets.size()),
+        ring_({.entries = kRingEntries}) {
     struct stat stat;
     CheckCall(fstat(file_.get(), &stat), "fstat");
     size_ = stat.st_size / options.chunk_bytes * options.chunk_bytes;
@@ -250,9 +250,9 @@ class Server {
   int64_t size_ = 0;
   const char* mapping_ = nullptr;
   int64_t pipe_bytes_ = kPipeBytes;
-  Ring ring_;
   std::vector<Connection> connections_;
   std::vector<io_uring_cqe> completions_;
+  Ring ring_;  // goes first: what is in flight ends with it
 };
 
 }  // namespace
