@@ -210,7 +210,7 @@ class ConsumerGroup {
   std::map<std::string, size_t, std::less<>> topics_;           // subscribed by name: members
   std::map<std::string, Regex, std::less<>> regexes_;
   // Who owns a partition: has it assigned, or has not said yet that it is revoked.
-  absl::flat_hash_map<TopicPartition, const Member*> held_;
+  absl::flat_hash_map<partition::PartitionId, const Member*> held_;
   // The last look at the topics: of which catalog, and when.
   uint64_t seen_version_ = 0;
   base::Nanos seen_at_ = 0;

@@ -17,7 +17,7 @@ namespace ringtail::group {
 namespace {
 
 // Of the maps, for each partition that is owned.
-constexpr size_t kHeldBytes = sizeof(TopicPartition) + sizeof(void*) + 16;
+constexpr size_t kHeldBytes = sizeof(partition::PartitionId) + sizeof(void*) + 16;
 // Expressions are looked at anew no more often, however many members and topics come and go.
 constexpr base::Nanos kRegexPause = base::kNanosPerSecond;
 
@@ -54,7 +54,7 @@ void ConsumerGroup::Charge(Member* member) {
   }
   bytes += (current.assigned.size() + current.revoking.size()) * kHeldBytes;
   bytes += (current.assigned.size() + current.revoking.size() + member->target.size()) *
-           sizeof(TopicPartition);
+           sizeof(partition::PartitionId);
   budget_.Give(member->bytes);
   budget_.Take(bytes);
   member->bytes = bytes;
@@ -230,13 +230,15 @@ bool ConsumerGroup::Reconciled(const Member& member) const {
 }
 
 void ConsumerGroup::Hold(const Member& member) {
-  for (const TopicPartition& each : member.current.assigned) held_.try_emplace(each, &member);
-  for (const TopicPartition& each : member.current.revoking) held_.try_emplace(each, &member);
+  for (const partition::PartitionId& each : member.current.assigned)
+    held_.try_emplace(each, &member);
+  for (const partition::PartitionId& each : member.current.revoking)
+    held_.try_emplace(each, &member);
 }
 
 void ConsumerGroup::Release(const Member& member) {
   const auto release = [&](const PartitionSet& partitions) {
-    for (const TopicPartition& each : partitions) {
+    for (const partition::PartitionId& each : partitions) {
       const auto found = held_.find(each);
       if (found != held_.end() && found->second == &member) held_.erase(found);
     }
@@ -293,7 +295,7 @@ CurrentAssignmentValue ConsumerGroup::TowardsTarget(
   }
   next.revoking.clear();
   enter(target_epoch_);
-  for (const TopicPartition& each : Difference(member.target, next.assigned)) {
+  for (const partition::PartitionId& each : Difference(member.target, next.assigned)) {
     const auto held = held_.find(each);
     if (held != held_.end() && held->second != &member) {
       next.state = MemberState::kUnreleasedPartitions;

@@ -164,7 +164,7 @@ void ConsumerGroup::Restore(ConsumerGroupImage image, Instant at) {
     }
     // Records that contradict each other cost the second one its partition, not the broker.
     for (PartitionSet* each : {&member->current.assigned, &member->current.revoking}) {
-      std::erase_if(*each, [&](const TopicPartition& one) { return held_.contains(one); });
+      std::erase_if(*each, [&](const partition::PartitionId& one) { return held_.contains(one); });
     }
     Hold(*member);
     for (const std::string& topic : member->value.topics) ++topics_[topic];

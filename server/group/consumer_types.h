@@ -15,7 +15,7 @@
 #include "server/group/assignor.h"
 #include "server/group/consumer_records.h"
 #include "server/group/group_types.h"
-#include "server/group/topic_partition.h"
+#include "server/group/partition_set.h"
 
 namespace ringtail::group {
 

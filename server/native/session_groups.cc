@@ -96,8 +96,8 @@ void Session::FillConsumer(const group::DescribedConsumerGroup& found,
     member->set_epoch(each.epoch);
     member->set_state(std::string(group::StateName(each.state)));
     member->set_target_size(static_cast<uint32_t>(each.target.size()));
-    for (const group::TopicPartition& partition : each.assigned) {
-      const server::TopicImage* topic = broker_.image()->FindById(partition.topic);
+    for (const partition::PartitionId& partition : each.assigned) {
+      const server::TopicImage* topic = broker_.image()->FindById(partition.topic_id);
       if (topic == nullptr) continue;  // deleted, and not given up yet
       auto* assigned = member->add_partitions();
       assigned->set_topic(topic->name);
