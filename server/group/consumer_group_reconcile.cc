@@ -21,8 +21,6 @@ constexpr size_t kHeldBytes = sizeof(partition::PartitionId) + sizeof(void*) + 1
 // Expressions are looked at anew no more often, however many members and topics come and go.
 constexpr base::Nanos kRegexPause = base::kNanosPerSecond;
 
-base::Nanos After(Instant at, int64_t ms) { return at.now + ms * base::kNanosPerMilli; }
-
 bool HasRegex(const ConsumerMemberValue& value) {
   return value.regex.has_value() && !value.regex->empty();
 }
@@ -69,7 +67,9 @@ void ConsumerGroup::ChargeRegex(const std::string& expression, Regex* regex) {
 }
 
 void ConsumerGroup::ExtendSession(Member* member, Instant at) const {
-  member->session_end = After(at, options_.session_timeout_ms);
+  const std::optional<ClassicMetadata>& classic = member->value.classic;
+  member->session_end =
+      After(at, classic.has_value() ? classic->session_timeout_ms : options_.session_timeout_ms);
 }
 
 void ConsumerGroup::RemoveMember(Member* member, const Moment& moment) {
@@ -79,6 +79,7 @@ void ConsumerGroup::RemoveMember(Member* member, const Moment& moment) {
   Release(*member);
   if (member->value.instance_id.has_value()) static_members_.erase(*member->value.instance_id);
   Unsubscribe(member->value);
+  classic_count_ -= member->value.classic.has_value() ? 1 : 0;
   budget_.Give(member->bytes);
   members_.erase(members_.find(member->id));
   FollowTopics(/*changed=*/true, moment);
@@ -261,9 +262,9 @@ void ConsumerGroup::Reconcile(Member* member, const std::optional<PartitionSet>&
   if (next == member->current) return;
   SetCurrent(std::move(next), member);
   PutCurrent(*member);
-  member->revoke_end = member->current.state == MemberState::kUnrevokedPartitions
-                           ? After(at, member->value.rebalance_timeout_ms)
-                           : base::kNever;
+  member->step_end = member->current.state == MemberState::kUnrevokedPartitions
+                         ? After(at, member->value.rebalance_timeout_ms)
+                         : base::kNever;
 }
 
 CurrentAssignmentValue ConsumerGroup::NextAssignment(
@@ -313,7 +314,7 @@ void ConsumerGroup::Tick(const Moment& moment) {
   if (dead_) return;
   std::vector<std::string> expired;
   for (const auto& [id, member] : members_) {
-    if (std::min(member->session_end, member->revoke_end) <= moment.at.now) expired.push_back(id);
+    if (std::min(member->session_end, member->step_end) <= moment.at.now) expired.push_back(id);
   }
   counters_.members_expired += expired.size();
   for (const std::string& id : expired) RemoveMember(Find(id), moment);
@@ -323,7 +324,7 @@ base::Nanos ConsumerGroup::next_deadline() const {
   if (dead_) return base::kNever;
   base::Nanos next = rewrite_ && !storing_ ? retry_at_ : base::kNever;
   for (const auto& [id, member] : members_) {
-    next = std::min({next, member->session_end, member->revoke_end});
+    next = std::min({next, member->session_end, member->step_end});
   }
   return next;
 }
