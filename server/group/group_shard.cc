@@ -380,6 +380,12 @@ size_t GroupShard::member_count() const {
   return count;
 }
 
+size_t GroupShard::consumer_group_count() const {
+  return static_cast<size_t>(std::count_if(entries_.begin(), entries_.end(), [](const auto& each) {
+    return each.second->consumer != nullptr;
+  }));
+}
+
 GroupSummary GroupShard::Summarize(absl::string_view group_id) const {
   const Entry* entry = Find(group_id);
   RT_CHECK(entry != nullptr);

@@ -78,6 +78,7 @@ class GroupShard {
   base::Error ready() const { return ready_; }
   size_t group_count() const { return entries_.size(); }
   size_t member_count() const;
+  size_t consumer_group_count() const;  // of KIP-848's protocol
 
   // --- Requests, all of a group of this partition, while ready() is kNone.
   void Join(const JoinRequest& request, JoinPending* pending);
