@@ -25,7 +25,8 @@ bool Empty(const std::optional<absl::string_view>& text) {
 }
 
 size_t BytesOf(const ConsumerHeartbeat& request) {
-  size_t bytes = request.regex.value_or("").size();
+  size_t bytes = request.member_id.size() + request.regex.value_or("").size() +
+                 request.instance_id.value_or("").size() + request.rack_id.value_or("").size();
   if (!request.topics.has_value()) return bytes;
   for (const absl::string_view topic : *request.topics) {
     bytes += topic.size() + sizeof(std::string);

@@ -32,7 +32,8 @@ ConsumerMemberValue ValueOf(const JoinRequest& request, EmbeddedSubscription sub
 }
 
 size_t BytesOf(const JoinRequest& request) {
-  size_t bytes = request.client_id.size() + request.client_host.size();
+  size_t bytes = request.client_id.size() + request.client_host.size() +
+                 request.member.member_id.size() + request.member.instance_id.value_or("").size();
   // The topics are held apart from the metadata, too.
   for (const ProtocolView& each : request.protocols) {
     bytes += each.name.size() + 2 * each.metadata.size();

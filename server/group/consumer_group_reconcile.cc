@@ -21,6 +21,10 @@ constexpr size_t kHeldBytes = sizeof(partition::PartitionId) + sizeof(void*) + 1
 // Expressions are looked at anew no more often, however many members and topics come and go.
 constexpr base::Nanos kRegexPause = base::kNanosPerSecond;
 
+size_t SizeOf(const std::optional<std::string>& text) {
+  return text.has_value() ? text->size() : 0;
+}
+
 bool HasRegex(const ConsumerMemberValue& value) {
   return value.regex.has_value() && !value.regex->empty();
 }
@@ -43,7 +47,8 @@ void ConsumerGroup::Charge(Member* member) {
   const ConsumerMemberValue& value = member->value;
   const CurrentAssignmentValue& current = member->current;
   size_t bytes = sizeof(Member) + 2 * member->id.size() + value.client_id.size() +
-                 value.client_host.size() + value.regex.value_or("").size();
+                 value.client_host.size() + SizeOf(value.regex) + 2 * SizeOf(value.instance_id) +
+                 SizeOf(value.rack_id) + SizeOf(value.assignor);
   for (const std::string& topic : value.topics) bytes += sizeof(std::string) + topic.size();
   if (value.classic.has_value()) {
     for (const auto& [name, metadata] : value.classic->protocols) {

@@ -40,6 +40,7 @@ Group::Member* Group::FindStatic(absl::string_view instance_id) const {
 void Group::Charge(Member* member) {
   size_t bytes = sizeof(Member) + 2 * member->id.size() + member->client_id.size() +
                  member->client_host.size() + member->assignment.size();
+  if (member->instance_id.has_value()) bytes += 2 * member->instance_id->size();
   for (const Protocol& each : member->protocols) {
     bytes += sizeof(Protocol) + each.name.size() + each.metadata.size();
   }

@@ -1,4 +1,6 @@
 // Consumer groups of KIP-848 over the wire, with one broker of two cores in the simulation.
+#include <sys/resource.h>
+
 #include <optional>
 #include <set>
 
@@ -22,6 +24,7 @@ class ConsumerGroupsSessionTest : public KafkaSessionTest {
     options.server.groups.limits.initial_rebalance_delay_ms = 0;
     options.server.groups.consumer.session_timeout_ms = 20'000;
     options.server.groups.consumer.migration_policy = migration_policy_;
+    options.server.core_bytes_max = core_bytes_max_;
     Start(options);
     FindCoordinatorRequest request;
     request.key = "g";
@@ -150,6 +153,7 @@ class ConsumerGroupsSessionTest : public KafkaSessionTest {
         Ask<DeleteGroupsResponse>(request, 2)->body.results[0].error_code);
   }
 
+  size_t core_bytes_max_ = server::CoreServerOptions().core_bytes_max;
   group::MigrationPolicy migration_policy_ = group::MigrationPolicy::kBidirectional;
   std::string classic_id_;
   int32_t generation_ = -1;
@@ -446,6 +450,65 @@ TEST_F(ConsumerGroupsSessionTest, GroupsAreDeletedOnceTheyAreEmpty) {
   EXPECT_EQ(Listed(), "");
   EXPECT_EQ(server_->server(0).groups().memory_bytes(), 0u);
   EXPECT_EQ(server_->server(1).groups().memory_bytes(), 0u);
+}
+
+int64_t PeakMiB() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss >> 10;
+}
+
+// A request of some KiB would be made into 450 MiB to be encoded, and as many to be sent.
+TEST_F(ConsumerGroupsSessionTest, WhatADescriptionTakesIsCounted) {
+  core_bytes_max_ = 64u << 20;
+  KillAndRestart();
+  ConsumerGroupHeartbeatRequest joining = Joining("a");
+  for (int i = 0; i < 15; ++i) {
+    joining.subscribed_topic_names->Add(arena_) =
+        arena_.CopyText(absl::StrCat(i, std::string(30'000, 'x')));
+  }
+  ASSERT_EQ(ErrorOf(joining), ErrorCode::kNone);
+  ConsumerGroupDescribeRequest request;
+  for (int i = 0; i < 1'000; ++i) request.group_ids.Add(arena_) = "g";
+  const int64_t before = PeakMiB();
+  EXPECT_EQ(Connected()->Ask<ConsumerGroupDescribeResponse>(request, 1, 1), nullptr);
+  EXPECT_LT(PeakMiB(), before + 600);
+  ExpectStillServing();
+}
+
+TEST_F(ConsumerGroupsSessionTest, AFloodOfForgedHeartbeatsHarmsNobody) {
+  ASSERT_EQ(ErrorOf(Joining("a")), ErrorCode::kNone);
+  ConsumerGroupHeartbeatRequest request = Beat("a", 1);
+  auto& owned = request.topic_partitions.emplace();
+  for (int i = 0; i < 3'000; ++i) {  // of which there are not so many, and twice each
+    auto& topic = owned.Add(arena_);
+    topic.topic_id = i % 2 == 0 ? IdOf("t") : base::Uuid::Random();
+    for (const int32_t partition : {i, i, -i, INT32_MAX, INT32_MIN}) {
+      topic.partitions.Add(arena_) = partition;
+    }
+  }
+  EXPECT_EQ(ErrorOf(request), ErrorCode::kNone);
+  for (const int32_t epoch : {INT32_MAX, INT32_MIN, -3, -2, 2}) {
+    EXPECT_NE(ErrorOf(Beat("a", epoch)), ErrorCode::kNone) << epoch;
+    EXPECT_NE(ErrorOf(Beat("b", epoch)), ErrorCode::kNone) << epoch;
+  }
+  for (const std::string& regex :
+       {std::string(10'000, '('), std::string("((a{100}){100}){100}"), std::string("a\\C\xff"),
+        std::string(2'000, '.') + "*", std::string("(?i)") + std::string(20'000, 'x')}) {
+    ConsumerGroupHeartbeatRequest joining = Joining("b");
+    joining.subscribed_topic_regex = regex;
+    const ErrorCode error = ErrorOf(joining);
+    EXPECT_TRUE(error == ErrorCode::kNone || error == ErrorCode::kInvalidRegularExpression)
+        << ErrorName(error);
+  }
+  ConsumerGroupHeartbeatRequest large = Joining("c");
+  for (int i = 0; i < 18; ++i) {
+    large.subscribed_topic_names->Add(arena_) =
+        arena_.CopyText(absl::StrCat(i, std::string(32'000, 'x')));
+  }
+  EXPECT_EQ(ErrorOf(large), ErrorCode::kInvalidRequest) << "a larger one is not recorded";
+  EXPECT_EQ(ErrorOf(Beat("a", 1)), ErrorCode::kNone);
+  ExpectStillServing();
 }
 
 TEST_F(ConsumerGroupsSessionTest, APeerThatGoesHoldsUpNobody) {
