@@ -22,6 +22,7 @@ const std::pair<absl::string_view, absl::string_view> kKafkaNames[] = {
     {"group_session_timeout_max_ms", "group.max.session.timeout.ms"},
     {"consumer_group_assignors", "group.consumer.assignors"},
     {"consumer_group_heartbeat_interval_ms", "group.consumer.heartbeat.interval.ms"},
+    {"consumer_group_migration_policy", "group.consumer.migration.policy"},
     {"consumer_group_session_timeout_ms", "group.consumer.session.timeout.ms"},
     {"group_session_timeout_min_ms", "group.min.session.timeout.ms"},
     {"offsets_retention_minutes", "offsets.retention.minutes"},

@@ -29,12 +29,20 @@ void ReportStall(base::CoreId core, base::Nanos turn_ns) {
       core.value(), turn_ns / base::kNanosPerMilli);
 }
 
+group::MigrationPolicy ToMigrationPolicy(absl::string_view name) {
+  if (name == "upgrade") return group::MigrationPolicy::kUpgrade;
+  if (name == "downgrade") return group::MigrationPolicy::kDowngrade;
+  return name == "disabled" ? group::MigrationPolicy::kDisabled
+                            : group::MigrationPolicy::kBidirectional;
+}
+
 group::ConsumerOptions ToConsumerOptions(const Config& config) {
   group::ConsumerOptions options{
       .session_timeout_ms = static_cast<int32_t>(config.consumer_group_session_timeout_ms()),
       .heartbeat_interval_ms = static_cast<int32_t>(config.consumer_group_heartbeat_interval_ms()),
       .members_max = static_cast<size_t>(config.group_members_max()),
-      .assignors = {}};
+      .assignors = {},
+      .migration_policy = ToMigrationPolicy(config.consumer_group_migration_policy())};
   for (const absl::string_view name : absl::StrSplit(config.consumer_group_assignors(), ',')) {
     const std::optional<group::Assignor> assignor = group::FindAssignor(name);
     RT_CHECK(assignor.has_value());  // the configuration has been checked

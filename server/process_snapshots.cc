@@ -23,6 +23,20 @@ admin::JournalSnapshot JournalOf(log::CoreJournal& core) {
           .reclaim = core.sync().metrics()};
 }
 
+admin::GroupTotals TotalsOf(const group::Coordinator& groups) {
+  const group::CoordinatorCounters& counters = groups.counters();
+  return {.groups = groups.group_count(),
+          .consumer_groups = groups.consumer_group_count(),
+          .members = groups.member_count(),
+          .bytes = groups.memory_bytes(),
+          .loading = groups.loading_count(),
+          .rebalances = counters.groups.rebalances,
+          .members_expired = counters.groups.members_expired,
+          .commits = counters.commits,
+          .commit_failures = counters.commit_failures,
+          .offsets_expired = counters.offsets_expired};
+}
+
 admin::CoreSnapshot SnapshotOf(CoreServer& server, const kafka::CoreState& kafka) {
   core::Core& core = server.core();
   Broker& broker = server.broker();
@@ -52,17 +66,7 @@ admin::CoreSnapshot SnapshotOf(CoreServer& server, const kafka::CoreState& kafka
                              .evicted = sessions.counters().evicted,
                              .refused = sessions.counters().refused,
                              .not_found = sessions.counters().not_found};
-  const group::Coordinator& groups = server.groups();
-  const group::CoordinatorCounters& group_counters = groups.counters();
-  snapshot.groups = {.groups = groups.group_count(),
-                     .members = groups.member_count(),
-                     .bytes = groups.memory_bytes(),
-                     .loading = groups.loading_count(),
-                     .rebalances = group_counters.groups.rebalances,
-                     .members_expired = group_counters.groups.members_expired,
-                     .commits = group_counters.commits,
-                     .commit_failures = group_counters.commit_failures,
-                     .offsets_expired = group_counters.offsets_expired};
+  snapshot.groups = TotalsOf(server.groups());
   snapshot.producers = broker.producers().count();
   snapshot.producers_evicted = broker.producers().evicted();
   const ListenerCounters& listener = server.listener_counters();

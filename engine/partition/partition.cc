@@ -350,6 +350,14 @@ task::Task<FetchResult> Partition::Fetch(base::Offset from, int64_t bytes_max,
 }
 
 OffsetResult Partition::EndOfEpoch(int32_t leader_epoch) const {
+  // The log knows of an epoch from its first batch on; a leader's begins with its leadership, where
+  // the log ended, as in Kafka. Clients that find nothing to read have that one.
+  const int32_t latest = log_->epochs().latest();
+  const int32_t current = identity_.leader_epoch;
+  if (leader_epoch > latest && leader_epoch >= 0 && leader_epoch <= current) {
+    const bool known = leader_epoch == current || latest < 0;
+    return {.offset = log_->log_end(), .leader_epoch = known ? leader_epoch : latest};
+  }
   const log::EpochEntry end = log_->epochs().EndOf(leader_epoch, log_->log_end());
   return {.offset = end.start, .leader_epoch = end.epoch};
 }

@@ -8,21 +8,10 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "engine/base/types.h"
 #include "engine/partition/partition.h"
+#include "engine/partition/partition_id.h"
 
 namespace ringtail::partition {
-
-struct PartitionId {
-  base::Uuid topic_id;
-  int32_t partition = 0;
-
-  auto operator<=>(const PartitionId&) const = default;
-  template <typename H>
-  friend H AbslHashValue(H state, const PartitionId& id) {
-    return H::combine(std::move(state), id.topic_id, id.partition);
-  }
-};
 
 class PartitionMap {
  public:

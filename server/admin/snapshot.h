@@ -45,7 +45,8 @@ struct FetchSessionSnapshot {
 };
 
 struct GroupTotals {
-  uint64_t groups = 0;
+  uint64_t groups = 0;           // of both protocols
+  uint64_t consumer_groups = 0;  // of them, of KIP-848's
   uint64_t members = 0;
   uint64_t bytes = 0;    // of both, and of committed offsets
   uint64_t loading = 0;  // partitions of __consumer_offsets that are being read

@@ -106,8 +106,8 @@ class Uniform {
     }
     for (uint32_t member = 0; member < input_.members.size(); ++member) {
       const AssignableMember& each = input_.members[member];
-      for (const TopicPartition& had : *each.before) {
-        const auto topic = places.find(had.topic);
+      for (const partition::PartitionId& had : *each.before) {
+        const auto topic = places.find(had.topic_id);
         if (topic == places.end()) continue;
         std::vector<uint32_t>& owners = owners_[topic->second];
         if (had.partition < 0 || static_cast<size_t>(had.partition) >= owners.size()) continue;

@@ -17,7 +17,7 @@
 #include "absl/strings/string_view.h"
 #include "engine/base/types.h"
 #include "server/group/group_types.h"
-#include "server/group/topic_partition.h"
+#include "server/group/partition_set.h"
 
 namespace ringtail::group {
 

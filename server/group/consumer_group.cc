@@ -16,9 +16,6 @@ using base::Failure;
 
 namespace {
 
-// A member's record must fit into a batch; of the rest of the request there is little.
-constexpr size_t kSubscriptionBytesMax = 512u << 10;
-
 ConsumerHeartbeatReply Refusal(Failure failure) {
   return {.error = failure.error, .message = std::move(failure.message)};
 }
@@ -28,7 +25,8 @@ bool Empty(const std::optional<absl::string_view>& text) {
 }
 
 size_t BytesOf(const ConsumerHeartbeat& request) {
-  size_t bytes = request.regex.value_or("").size();
+  size_t bytes = request.member_id.size() + request.regex.value_or("").size() +
+                 request.instance_id.value_or("").size() + request.rack_id.value_or("").size();
   if (!request.topics.has_value()) return bytes;
   for (const absl::string_view topic : *request.topics) {
     bytes += topic.size() + sizeof(std::string);
@@ -58,11 +56,11 @@ ConsumerMemberValue Updated(const ConsumerHeartbeat& request, ConsumerMemberValu
   if (request.topics.has_value()) {
     value.topics.clear();
     for (const absl::string_view topic : *request.topics) value.topics.emplace_back(topic);
-    std::sort(value.topics.begin(), value.topics.end());
-    value.topics.erase(std::unique(value.topics.begin(), value.topics.end()), value.topics.end());
+    SortTopics(&value.topics);
   }
   value.client_id = std::string(request.client_id);
   value.client_host = std::string(request.client_host);
+  value.classic.reset();
   return value;
 }
 
@@ -70,8 +68,9 @@ ConsumerMemberValue Updated(const ConsumerHeartbeat& request, ConsumerMemberValu
 bool SaysNothing(const ConsumerHeartbeat& request, const ConsumerMemberValue& value) {
   return !request.rack_id.has_value() && request.rebalance_timeout_ms < 0 &&
          !request.assignor.has_value() && !request.regex.has_value() &&
-         !request.topics.has_value() && request.instance_id == value.instance_id &&
-         request.client_id == value.client_id && request.client_host == value.client_host;
+         !request.topics.has_value() && !value.classic.has_value() &&
+         request.instance_id == value.instance_id && request.client_id == value.client_id &&
+         request.client_host == value.client_host;
 }
 
 }  // namespace
@@ -152,16 +151,6 @@ void ConsumerGroup::Heartbeat(const ConsumerHeartbeat& request, ConsumerPending*
   Answer(pending, std::move(reply));
 }
 
-void ConsumerGroup::Answer(ConsumerPending* pending, ConsumerHeartbeatReply reply) {
-  const bool all_durable = records_.empty() && !storing_ && !rewrite_;
-  if (all_durable || reply.error != Error::kNone) return pending->Answer(std::move(reply));
-  auto waiter = std::make_unique<Waiter>();
-  waiter->reply = std::move(reply);
-  pending->Attach(&waiter->pending);
-  const bool only_under_way = storing_ && records_.empty() && !rewrite_;
-  (only_under_way ? storing_waiters_ : waiters_).push_back(std::move(waiter));
-}
-
 ConsumerHeartbeatReply ConsumerGroup::Leave(const ConsumerHeartbeat& request,
                                             const Moment& moment) {
   const std::string member_id(request.member_id);
@@ -176,7 +165,7 @@ ConsumerHeartbeatReply ConsumerGroup::Leave(const ConsumerHeartbeat& request,
     current.state = MemberState::kStable;
     current.revoking.clear();
     SetCurrent(std::move(current), member);
-    member->revoke_end = base::kNever;
+    member->step_end = base::kNever;
     PutCurrent(*member);
   } else {
     RemoveMember(member, moment);
@@ -201,7 +190,7 @@ ConsumerHeartbeatReply ConsumerGroup::JoinOrStay(const ConsumerHeartbeat& reques
   if (replaced != nullptr) {
     member = Replace(replaced, std::string(request.member_id));
   } else if (member == nullptr) {
-    member = AddMember(request);
+    member = AddMember(request.member_id);
   }
   const PartitionSet before = member->current.assigned;
   const bool resubscribed = UpdateMember(request, is_new, member, moment);
@@ -246,7 +235,9 @@ Failure ConsumerGroup::AdmitStatic(const ConsumerHeartbeat& request, Member** me
     *member = known;
     return CheckEpoch(*known, request);
   }
-  if (known->current.epoch == kLeaveStaticEpoch && (same_id == nullptr || same_id == known)) {
+  // One of the classic protocol never says that it leaves for a while.
+  const bool left = known->current.epoch == kLeaveStaticEpoch || known->value.classic.has_value();
+  if (left && (same_id == nullptr || same_id == known)) {
     *replaced = known;
     return {};
   }
@@ -296,10 +287,10 @@ Failure ConsumerGroup::CheckRoom(const ConsumerHeartbeat& request, const Member*
 
 // --- What it changes.
 
-ConsumerGroup::Member* ConsumerGroup::AddMember(const ConsumerHeartbeat& request) {
+ConsumerGroup::Member* ConsumerGroup::AddMember(absl::string_view member_id) {
   auto added = std::make_unique<Member>();
   Member* member = added.get();
-  member->id = std::string(request.member_id);
+  member->id = std::string(member_id);
   members_[member->id] = std::move(added);
   return member;
 }
@@ -324,14 +315,27 @@ ConsumerGroup::Member* ConsumerGroup::Replace(Member* old, const std::string& me
 bool ConsumerGroup::UpdateMember(const ConsumerHeartbeat& request, bool is_new, Member* member,
                                  const Moment& moment) {
   if (!is_new && SaysNothing(request, member->value)) return false;
-  ConsumerMemberValue updated = Updated(request, member->value);
-  if (!is_new && updated == member->value) return false;
-  const ConsumerMemberValue before = std::exchange(member->value, std::move(updated));
+  return SetValue(Updated(request, member->value), is_new, member, moment);
+}
+
+bool ConsumerGroup::SetValue(ConsumerMemberValue value, bool is_new, Member* member,
+                             const Moment& moment) {
+  if (!is_new && value == member->value) return false;
+  const ConsumerMemberValue before = std::exchange(member->value, std::move(value));
+  classic_count_ -= before.classic.has_value() ? 1 : 0;
+  classic_count_ += member->value.classic.has_value() ? 1 : 0;
+  if (before.classic.has_value() && !member->value.classic.has_value()) {
+    // No SyncGroup of it will come any more.
+    const bool revokes = member->current.state == MemberState::kUnrevokedPartitions;
+    member->step_end =
+        revokes ? After(moment.at, member->value.rebalance_timeout_ms) : base::kNever;
+  }
   if (member->value.instance_id.has_value()) {
     static_members_[*member->value.instance_id] = member;
   }
-  const bool resubscribed =
-      before.topics != member->value.topics || before.regex != member->value.regex;
+  // An empty expression is none: clients of one protocol say so, those of the other say nothing.
+  const bool resubscribed = before.topics != member->value.topics ||
+                            before.regex.value_or("") != member->value.regex.value_or("");
   if (resubscribed) {
     Subscribe(member->value, moment);
     Unsubscribe(before);
@@ -349,8 +353,10 @@ Error ConsumerGroup::AdmitCommit(const CommitRequest& request) const {
   if (request.generation < 0 && members_.empty()) return Error::kNone;
   const Member* member = Find(request.member.member_id);
   if (member == nullptr) return Error::kUnknownMember;
-  if (!request.knows_member_epochs) return Error::kUnsupportedVersion;
-  return request.generation == member->current.epoch ? Error::kNone : Error::kStaleMemberEpoch;
+  const bool classic = member->value.classic.has_value();
+  if (!classic && !request.knows_member_epochs) return Error::kUnsupportedVersion;
+  if (request.generation == member->current.epoch) return Error::kNone;
+  return classic ? Error::kIllegalGeneration : Error::kStaleMemberEpoch;
 }
 
 Error ConsumerGroup::AdmitFetch(const FetchOffsetsRequest& request) const {

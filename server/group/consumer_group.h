@@ -15,6 +15,11 @@
 //     +-- takes the target's epoch, and of the partitions it gains those that are free;
 //         while some are not: UNRELEASED_PARTITIONS, looked at again with every heartbeat
 //
+// A member may speak the classic protocol while the group goes from one protocol to the other
+// (group_conversion.h). Its generation is its epoch, it learns of a step by REBALANCE_IN_PROGRESS,
+// takes it by JoinGroup, which says what it owns, and is told its assignment by SyncGroup; there is
+// no leader, and nobody waits for others.
+//
 // So a partition is never given to a member while another one owns it: `held_` says who does.
 //
 // Changes are made at once and recorded in their order; a heartbeat is answered when all that it
@@ -88,12 +93,20 @@ class ConsumerGroup {
   // Whether this member may read what is committed.
   base::Error AdmitFetch(const FetchOffsetsRequest& request) const;
   DescribedConsumerGroup Describe() const;
-  // As DescribeGroups' protocol type says of every consumer group.
-  static constexpr absl::string_view kProtocolType = "consumer";
+
+  // --- Requests of the classic protocol. Join and Sync are answered as heartbeats are.
+  void Join(const JoinRequest& request, JoinPending* pending, const Moment& moment);
+  void Sync(const SyncRequest& request, SyncPending* pending, const Moment& moment);
+  base::Error HeartbeatClassic(const HeartbeatRequest& request, const Moment& moment);
+  // Of any member, as an administrator may ask for it, too.
+  base::Error LeaveClassic(const MemberName& name, const Moment& moment);
 
   // --- Its owner's.
   // What is recorded of it, at a start. Members have a session from now on.
   void Restore(ConsumerGroupImage image, Instant at);
+  // What Restore took is not recorded as that of a consumer group: the first store says all.
+  void RecordAnew() { rewrite_ = true; }
+  ConsumerGroupImage Image() const;
   // What is to be appended now; nullopt: nothing, or a store is still under way.
   std::optional<Store> TakeStore(Instant at);
   bool wants_store(Instant at) const {
@@ -107,8 +120,8 @@ class ConsumerGroup {
   base::Nanos next_deadline() const;
   // Nobody may use it any more; all that wait are answered.
   void Die(base::Error error);
-  // The kinds of records that are left of it when it has no members: what a deletion buries.
-  std::vector<ConsumerKey> Remains() const;
+  // Of which records may be there: what buries the group.
+  std::vector<ConsumerKey> Keys() const;
 
   const std::string& id() const { return id_; }
   ConsumerGroupState state() const;
@@ -116,9 +129,9 @@ class ConsumerGroup {
   int32_t target_epoch() const { return target_epoch_; }
   size_t member_count() const { return members_.size(); }
   // Nobody is in it, and nothing waits to be recorded.
-  bool unused() const {
-    return members_.empty() && waiters_.empty() && records_.empty() && !storing_ && !rewrite_;
-  }
+  bool unused() const { return members_.empty() && all_recorded(); }
+  // All of its members, if any, speak the classic protocol, and nothing waits to be recorded.
+  bool classic_only() const { return classic_count_ == members_.size() && all_recorded(); }
   bool dead() const { return dead_; }
   // By name or by expression.
   bool SubscribesTo(absl::string_view topic) const;
@@ -130,8 +143,9 @@ class ConsumerGroup {
     CurrentAssignmentValue current;
     PartitionSet target;
     base::Nanos session_end = base::kNever;
-    base::Nanos revoke_end = base::kNever;  // of its rebalance timeout
-    size_t bytes = 0;                       // charged
+    // Of its rebalance timeout: until then it has to take its next step.
+    base::Nanos step_end = base::kNever;
+    size_t bytes = 0;  // charged
   };
   using Members = std::map<std::string, std::unique_ptr<Member>, std::less<>>;
   struct Regex {
@@ -139,9 +153,19 @@ class ConsumerGroup {
     size_t members = 0;
     size_t bytes = 0;  // charged
   };
+  // An answer that is held back until what it has seen is durable, or could not be made so.
   struct Waiter {
-    ConsumerPending* pending = nullptr;
-    ConsumerHeartbeatReply reply;
+    virtual ~Waiter() = default;
+    virtual void Answer(base::Error error) = 0;
+  };
+  template <class Reply>
+  struct WaiterOf final : Waiter {
+    void Answer(base::Error error) override {
+      if (pending == nullptr) return;  // its peer has gone
+      pending->Answer(error == base::Error::kNone ? std::move(reply) : Reply{.error = error});
+    }
+    Pending<Reply>* pending = nullptr;
+    Reply reply;
   };
   using Waiters = std::vector<std::unique_ptr<Waiter>>;
 
@@ -153,11 +177,20 @@ class ConsumerGroup {
                             Member** replaced) const;
   base::Failure CheckEpoch(const Member& member, const ConsumerHeartbeat& request) const;
   base::Failure CheckRoom(const ConsumerHeartbeat& request, const Member* member) const;
-  Member* AddMember(const ConsumerHeartbeat& request);
+  Member* AddMember(absl::string_view member_id);
   Member* Replace(Member* old, const std::string& member_id);
   bool UpdateMember(const ConsumerHeartbeat& request, bool is_new, Member* member,
                     const Moment& moment);
-  void Answer(ConsumerPending* pending, ConsumerHeartbeatReply reply);
+  bool SetValue(ConsumerMemberValue value, bool is_new, Member* member, const Moment& moment);
+  template <class Reply>
+  void Answer(Pending<Reply>* pending, Reply reply);
+
+  // --- consumer_group_classic.cc: members of the classic protocol.
+  base::Error CheckJoin(const JoinRequest& request) const;
+  base::Error AdmitJoin(const JoinRequest& request, Member** member, Member** replaced) const;
+  bool SpokenByAll(absl::string_view protocol, const Member* except) const;
+  base::Error FindClassic(const MemberName& name, int32_t generation, Member** member) const;
+  bool HasToJoin(const Member& member) const;
 
   // --- consumer_group_reconcile.cc: epochs, assignments, and each member's way there.
   Member* Find(absl::string_view member_id) const;
@@ -193,7 +226,10 @@ class ConsumerGroup {
   void PutCurrent(const Member& member);
   void PutRegex(absl::string_view expression, const RegexValue& regex);
   Store Snapshot() const;
-  void AnswerAll(Waiters waiters, base::Error error);
+  static void AnswerAll(Waiters waiters, base::Error error);
+  bool all_recorded() const {
+    return waiters_.empty() && records_.empty() && !storing_ && !rewrite_;
+  }
 
   const std::string id_;
   const ConsumerOptions& options_;
@@ -206,11 +242,12 @@ class ConsumerGroup {
   int32_t target_epoch_ = 0;
   int64_t metadata_hash_ = 0;
   Members members_;
+  size_t classic_count_ = 0;  // of them speak the classic protocol
   std::map<std::string, Member*, std::less<>> static_members_;  // by instance id
   std::map<std::string, size_t, std::less<>> topics_;           // subscribed by name: members
   std::map<std::string, Regex, std::less<>> regexes_;
   // Who owns a partition: has it assigned, or has not said yet that it is revoked.
-  absl::flat_hash_map<TopicPartition, const Member*> held_;
+  absl::flat_hash_map<partition::PartitionId, const Member*> held_;
   // The last look at the topics: of which catalog, and when.
   uint64_t seen_version_ = 0;
   base::Nanos seen_at_ = 0;
@@ -225,5 +262,15 @@ class ConsumerGroup {
   bool rewrite_ = false;                 // a store failed: the next one says all
   base::Nanos retry_at_ = base::kNever;  // without anybody asking
 };
+
+template <class Reply>
+void ConsumerGroup::Answer(Pending<Reply>* pending, Reply reply) {
+  if (all_recorded() || reply.error != base::Error::kNone) return pending->Answer(std::move(reply));
+  auto waiter = std::make_unique<WaiterOf<Reply>>();
+  waiter->reply = std::move(reply);
+  pending->Attach(&waiter->pending);
+  const bool only_under_way = storing_ && records_.empty() && !rewrite_;
+  (only_under_way ? storing_waiters_ : waiters_).push_back(std::move(waiter));
+}
 
 }  // namespace ringtail::group

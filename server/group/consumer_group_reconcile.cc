@@ -17,11 +17,13 @@ namespace ringtail::group {
 namespace {
 
 // Of the maps, for each partition that is owned.
-constexpr size_t kHeldBytes = sizeof(TopicPartition) + sizeof(void*) + 16;
+constexpr size_t kHeldBytes = sizeof(partition::PartitionId) + sizeof(void*) + 16;
 // Expressions are looked at anew no more often, however many members and topics come and go.
 constexpr base::Nanos kRegexPause = base::kNanosPerSecond;
 
-base::Nanos After(Instant at, int64_t ms) { return at.now + ms * base::kNanosPerMilli; }
+size_t SizeOf(const std::optional<std::string>& text) {
+  return text.has_value() ? text->size() : 0;
+}
 
 bool HasRegex(const ConsumerMemberValue& value) {
   return value.regex.has_value() && !value.regex->empty();
@@ -45,7 +47,8 @@ void ConsumerGroup::Charge(Member* member) {
   const ConsumerMemberValue& value = member->value;
   const CurrentAssignmentValue& current = member->current;
   size_t bytes = sizeof(Member) + 2 * member->id.size() + value.client_id.size() +
-                 value.client_host.size() + value.regex.value_or("").size();
+                 value.client_host.size() + SizeOf(value.regex) + 2 * SizeOf(value.instance_id) +
+                 SizeOf(value.rack_id) + SizeOf(value.assignor);
   for (const std::string& topic : value.topics) bytes += sizeof(std::string) + topic.size();
   if (value.classic.has_value()) {
     for (const auto& [name, metadata] : value.classic->protocols) {
@@ -54,7 +57,7 @@ void ConsumerGroup::Charge(Member* member) {
   }
   bytes += (current.assigned.size() + current.revoking.size()) * kHeldBytes;
   bytes += (current.assigned.size() + current.revoking.size() + member->target.size()) *
-           sizeof(TopicPartition);
+           sizeof(partition::PartitionId);
   budget_.Give(member->bytes);
   budget_.Take(bytes);
   member->bytes = bytes;
@@ -69,7 +72,9 @@ void ConsumerGroup::ChargeRegex(const std::string& expression, Regex* regex) {
 }
 
 void ConsumerGroup::ExtendSession(Member* member, Instant at) const {
-  member->session_end = After(at, options_.session_timeout_ms);
+  const std::optional<ClassicMetadata>& classic = member->value.classic;
+  member->session_end =
+      After(at, classic.has_value() ? classic->session_timeout_ms : options_.session_timeout_ms);
 }
 
 void ConsumerGroup::RemoveMember(Member* member, const Moment& moment) {
@@ -79,6 +84,7 @@ void ConsumerGroup::RemoveMember(Member* member, const Moment& moment) {
   Release(*member);
   if (member->value.instance_id.has_value()) static_members_.erase(*member->value.instance_id);
   Unsubscribe(member->value);
+  classic_count_ -= member->value.classic.has_value() ? 1 : 0;
   budget_.Give(member->bytes);
   members_.erase(members_.find(member->id));
   FollowTopics(/*changed=*/true, moment);
@@ -230,13 +236,15 @@ bool ConsumerGroup::Reconciled(const Member& member) const {
 }
 
 void ConsumerGroup::Hold(const Member& member) {
-  for (const TopicPartition& each : member.current.assigned) held_.try_emplace(each, &member);
-  for (const TopicPartition& each : member.current.revoking) held_.try_emplace(each, &member);
+  for (const partition::PartitionId& each : member.current.assigned)
+    held_.try_emplace(each, &member);
+  for (const partition::PartitionId& each : member.current.revoking)
+    held_.try_emplace(each, &member);
 }
 
 void ConsumerGroup::Release(const Member& member) {
   const auto release = [&](const PartitionSet& partitions) {
-    for (const TopicPartition& each : partitions) {
+    for (const partition::PartitionId& each : partitions) {
       const auto found = held_.find(each);
       if (found != held_.end() && found->second == &member) held_.erase(found);
     }
@@ -259,9 +267,9 @@ void ConsumerGroup::Reconcile(Member* member, const std::optional<PartitionSet>&
   if (next == member->current) return;
   SetCurrent(std::move(next), member);
   PutCurrent(*member);
-  member->revoke_end = member->current.state == MemberState::kUnrevokedPartitions
-                           ? After(at, member->value.rebalance_timeout_ms)
-                           : base::kNever;
+  member->step_end = member->current.state == MemberState::kUnrevokedPartitions
+                         ? After(at, member->value.rebalance_timeout_ms)
+                         : base::kNever;
 }
 
 CurrentAssignmentValue ConsumerGroup::NextAssignment(
@@ -293,7 +301,7 @@ CurrentAssignmentValue ConsumerGroup::TowardsTarget(
   }
   next.revoking.clear();
   enter(target_epoch_);
-  for (const TopicPartition& each : Difference(member.target, next.assigned)) {
+  for (const partition::PartitionId& each : Difference(member.target, next.assigned)) {
     const auto held = held_.find(each);
     if (held != held_.end() && held->second != &member) {
       next.state = MemberState::kUnreleasedPartitions;
@@ -311,7 +319,7 @@ void ConsumerGroup::Tick(const Moment& moment) {
   if (dead_) return;
   std::vector<std::string> expired;
   for (const auto& [id, member] : members_) {
-    if (std::min(member->session_end, member->revoke_end) <= moment.at.now) expired.push_back(id);
+    if (std::min(member->session_end, member->step_end) <= moment.at.now) expired.push_back(id);
   }
   counters_.members_expired += expired.size();
   for (const std::string& id : expired) RemoveMember(Find(id), moment);
@@ -321,7 +329,7 @@ base::Nanos ConsumerGroup::next_deadline() const {
   if (dead_) return base::kNever;
   base::Nanos next = rewrite_ && !storing_ ? retry_at_ : base::kNever;
   for (const auto& [id, member] : members_) {
-    next = std::min({next, member->session_end, member->revoke_end});
+    next = std::min({next, member->session_end, member->step_end});
   }
   return next;
 }

@@ -101,11 +101,7 @@ std::optional<ConsumerGroup::Store> ConsumerGroup::TakeStore(Instant at) {
 }
 
 void ConsumerGroup::AnswerAll(Waiters waiters, Error error) {
-  for (const std::unique_ptr<Waiter>& each : waiters) {
-    if (each->pending == nullptr) continue;  // its peer has gone
-    if (error != Error::kNone) each->reply = {.error = error};
-    each->pending->Answer(std::move(each->reply));
-  }
+  for (const std::unique_ptr<Waiter>& each : waiters) each->Answer(error);
 }
 
 void ConsumerGroup::Stored(Error error, Instant at) {
@@ -139,10 +135,36 @@ void ConsumerGroup::Die(Error error) {
   AnswerAll(std::exchange(waiters_, {}), error);
 }
 
-std::vector<ConsumerKey> ConsumerGroup::Remains() const {
-  return {{.kind = ConsumerRecord::kTargetEpoch, .group = id_},
-          {.kind = ConsumerRecord::kPartitionMetadata, .group = id_},
-          {.kind = ConsumerRecord::kGroup, .group = id_}};
+std::vector<ConsumerKey> ConsumerGroup::Keys() const {
+  std::vector<ConsumerKey> keys;
+  for (const auto* each : {&burying_, &buried_}) {
+    for (const auto& [kind, name] : *each) keys.push_back({kind, id_, name});
+  }
+  for (const auto& [id, member] : members_) {
+    keys.push_back({ConsumerRecord::kCurrent, id_, id});
+    keys.push_back({ConsumerRecord::kTargetMember, id_, id});
+    keys.push_back({ConsumerRecord::kMember, id_, id});
+  }
+  for (const auto& [expression, regex] : regexes_) {
+    keys.push_back({ConsumerRecord::kRegex, id_, expression});
+  }
+  keys.push_back({.kind = ConsumerRecord::kTargetEpoch, .group = id_});
+  keys.push_back({.kind = ConsumerRecord::kPartitionMetadata, .group = id_});
+  keys.push_back({.kind = ConsumerRecord::kGroup, .group = id_});
+  return keys;
+}
+
+ConsumerGroupImage ConsumerGroup::Image() const {
+  ConsumerGroupImage image{
+      .group = ConsumerGroupValue{.epoch = epoch_, .metadata_hash = metadata_hash_},
+      .target_epoch = target_epoch_};
+  for (const auto& [id, member] : members_) {
+    image.members[id] = member->value;
+    image.targets[id] = member->target;
+    image.current[id] = member->current;
+  }
+  for (const auto& [expression, regex] : regexes_) image.regexes[expression] = regex.value;
+  return image;
 }
 
 void ConsumerGroup::Restore(ConsumerGroupImage image, Instant at) {
@@ -156,6 +178,9 @@ void ConsumerGroup::Restore(ConsumerGroupImage image, Instant at) {
     Member* member = restored.get();
     member->id = id;
     member->value = std::move(value);
+    // Without a protocol it could not be answered: it is one that does not come back.
+    std::optional<ClassicMetadata>& classic = member->value.classic;
+    if (classic.has_value() && classic->protocols.empty()) classic.reset();
     if (const auto target = image.targets.find(id); target != image.targets.end()) {
       member->target = std::move(target->second);
     }
@@ -164,7 +189,7 @@ void ConsumerGroup::Restore(ConsumerGroupImage image, Instant at) {
     }
     // Records that contradict each other cost the second one its partition, not the broker.
     for (PartitionSet* each : {&member->current.assigned, &member->current.revoking}) {
-      std::erase_if(*each, [&](const TopicPartition& one) { return held_.contains(one); });
+      std::erase_if(*each, [&](const partition::PartitionId& one) { return held_.contains(one); });
     }
     Hold(*member);
     for (const std::string& topic : member->value.topics) ++topics_[topic];
@@ -174,9 +199,10 @@ void ConsumerGroup::Restore(ConsumerGroupImage image, Instant at) {
     if (member->value.instance_id.has_value()) {
       static_members_[*member->value.instance_id] = member;
     }
+    classic_count_ += member->value.classic.has_value() ? 1 : 0;
     ExtendSession(member, at);
     if (member->current.state == MemberState::kUnrevokedPartitions) {
-      member->revoke_end = at.now + member->value.rebalance_timeout_ms * base::kNanosPerMilli;
+      member->step_end = After(at, member->value.rebalance_timeout_ms);
     }
     Charge(member);
     members_[id] = std::move(restored);

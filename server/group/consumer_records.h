@@ -15,7 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "engine/base/bytes.h"
-#include "server/group/topic_partition.h"
+#include "server/group/partition_set.h"
 
 namespace ringtail::group {
 

@@ -3,6 +3,7 @@
 // cores.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -15,7 +16,7 @@
 #include "server/group/assignor.h"
 #include "server/group/consumer_records.h"
 #include "server/group/group_types.h"
-#include "server/group/topic_partition.h"
+#include "server/group/partition_set.h"
 
 namespace ringtail::group {
 
@@ -23,6 +24,15 @@ namespace ringtail::group {
 inline constexpr int32_t kJoinEpoch = 0;
 inline constexpr int32_t kLeaveEpoch = -1;
 inline constexpr int32_t kLeaveStaticEpoch = -2;  // for a while: its assignment stays
+
+// A member's record must fit into a batch; of the rest of a request there is little.
+inline constexpr size_t kSubscriptionBytesMax = 512u << 10;
+
+// Ascending, and none twice.
+inline void SortTopics(std::vector<std::string>* topics) {
+  std::sort(topics->begin(), topics->end());
+  topics->erase(std::unique(topics->begin(), topics->end()), topics->end());
+}
 
 // The time, and the topics as they are then.
 struct Moment {

@@ -355,6 +355,12 @@ size_t Coordinator::loading_count() const {
   return count;
 }
 
+size_t Coordinator::consumer_group_count() const {
+  size_t count = 0;
+  for (const auto& [id, shard] : shards_) count += shard->consumer_group_count();
+  return count;
+}
+
 size_t Coordinator::member_count() const {
   size_t count = 0;
   for (const auto& [id, shard] : shards_) count += shard->member_count();

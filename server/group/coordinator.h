@@ -77,6 +77,7 @@ class Coordinator {
   const GroupOptions& options() const { return options_; }
   const CoordinatorCounters& counters() const { return counters_; }
   size_t group_count() const { return group_count_; }
+  size_t consumer_group_count() const;  // of KIP-848's protocol
   size_t member_count() const;
   size_t memory_bytes() const { return budget_.used(); }
   size_t loading_count() const;

@@ -67,7 +67,8 @@ bool Group::HasRoomFor(const JoinRequest& request) const {
       !announced_.contains(request.member.member_id)) {
     return false;
   }
-  size_t bytes = kAnnouncedBytes + request.client_id.size() + request.client_host.size();
+  size_t bytes = kAnnouncedBytes + request.client_id.size() + request.client_host.size() +
+                 request.member.instance_id.value_or("").size();
   for (const ProtocolView& protocol : request.protocols) {
     bytes += protocol.name.size() + protocol.metadata.size();
   }

@@ -17,6 +17,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -47,11 +48,29 @@ struct GroupCounters {
   uint64_t members_expired = 0;  // by their session, or by not coming back in time
 };
 
+// A group's members and what they have, as it goes from one protocol to the other.
+struct GroupImage {
+  struct Member {
+    std::string id;
+    std::optional<std::string> instance_id;
+    std::string client_id;
+    std::string client_host;
+    int32_t rebalance_timeout_ms = 0;
+    int32_t session_timeout_ms = 0;
+    std::vector<std::pair<std::string, std::string>> protocols;  // name and metadata, as preferred
+    std::string subscription;  // the metadata of the group's protocol
+    std::string assignment;
+  };
+  std::string protocol_type;
+  int32_t generation = 0;
+  std::vector<Member> members;
+};
+
 class Group {
  public:
   // A state that is to be recorded; its owner answers with Stored, in the order of TakeStore.
   struct Store {
-    enum class What : uint8_t { kAssignments, kEmpty, kStaticMember };
+    enum class What : uint8_t { kAssignments, kEmpty, kStaticMember, kAdopted };
     What what = What::kEmpty;
     GroupRecord record;
     // kStaticMember: whose JoinGroup waits for it.
@@ -79,6 +98,11 @@ class Group {
   // --- Its owner's.
   // What is recorded of it, at a start. Members have a session from now on.
   void Restore(GroupRecord record, Instant at);
+  // A new one takes over what was a group of the other protocol: its members are to join again, so
+  // that one of them assigns. What is recorded of that has no leader: with such a record Restore
+  // has them join, too.
+  void Adopt(GroupImage image, Instant at);
+  GroupImage Image() const;
   // What is to be appended now, one after the other.
   std::optional<Store> TakeStore();
   // Of a store taken before: it is durable, or was not appended.

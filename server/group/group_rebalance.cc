@@ -9,14 +9,6 @@ namespace ringtail::group {
 
 using base::Error;
 
-namespace {
-
-constexpr absl::string_view kConsumerProtocol = "consumer";
-
-base::Nanos After(Instant at, int64_t ms) { return at.now + ms * base::kNanosPerMilli; }
-
-}  // namespace
-
 Group::Group(std::string id, const GroupLimits& limits, Budget& budget, GroupCounters& counters,
              Instant at)
     : id_(std::move(id)),
@@ -48,6 +40,7 @@ Group::Member* Group::FindStatic(absl::string_view instance_id) const {
 void Group::Charge(Member* member) {
   size_t bytes = sizeof(Member) + 2 * member->id.size() + member->client_id.size() +
                  member->client_host.size() + member->assignment.size();
+  if (member->instance_id.has_value()) bytes += 2 * member->instance_id->size();
   for (const Protocol& each : member->protocols) {
     bytes += sizeof(Protocol) + each.name.size() + each.metadata.size();
   }
@@ -128,12 +121,12 @@ const std::string& Group::MetadataOf(const Member& member, absl::string_view pro
 }
 
 std::optional<std::set<std::string>> Group::SubscribedTopics() const {
-  if (protocol_type_ != kConsumerProtocol) return std::nullopt;
+  if (protocol_type_ != kConsumerProtocolType) return std::nullopt;
   std::set<std::string> topics;
   for (const auto& [id, member] : members_) {
-    const auto subscribed = DecodeSubscribedTopics(MetadataOf(*member, protocol_.value_or("")));
+    const auto subscribed = DecodeSubscription(MetadataOf(*member, protocol_.value_or("")));
     if (!subscribed.has_value()) return std::nullopt;
-    topics.insert(subscribed->begin(), subscribed->end());
+    topics.insert(subscribed->topics.begin(), subscribed->topics.end());
   }
   return topics;
 }
@@ -308,8 +301,9 @@ std::optional<Group::Store> Group::TakeStore() {
 
 void Group::Stored(const Store& store, Error error, Instant at) {
   switch (store.what) {
-    case Store::What::kEmpty:
-      return;  // without it the next start finds the members of before, whose sessions then end
+    case Store::What::kEmpty:    // without it the next start finds the members of before, whose
+    case Store::What::kAdopted:  // sessions then end; or the group as the other protocol had it
+      return;
     case Store::What::kStaticMember: {
       Member* member = Find(store.member_id);
       // Meanwhile another rebalance may have begun, which answers it, or it was replaced again.
@@ -373,6 +367,58 @@ void Group::Restore(GroupRecord record, Instant at) {
   if (Find(leader_) == nullptr) leader_ = members_.empty() ? "" : members_.begin()->first;
   state_ = members_.empty() ? GroupState::kEmpty : GroupState::kStable;
   state_time_ms_ = record.state_time_ms;
+  if (!record.leader.has_value() && !members_.empty()) PrepareRebalance(at);
+}
+
+void Group::Adopt(GroupImage image, Instant at) {
+  RT_CHECK(members_.empty());
+  protocol_type_ = std::move(image.protocol_type);
+  generation_ = image.generation;
+  for (GroupImage::Member& each : image.members) {
+    auto member = std::make_unique<Member>();
+    member->id = each.id;
+    member->instance_id = std::move(each.instance_id);
+    member->client_id = std::move(each.client_id);
+    member->client_host = std::move(each.client_host);
+    member->session_timeout_ms = each.session_timeout_ms;
+    member->rebalance_timeout_ms = each.rebalance_timeout_ms;
+    for (auto& [name, metadata] : each.protocols) {
+      member->protocols.push_back({std::move(name), std::move(metadata)});
+    }
+    member->assignment = std::move(each.assignment);
+    ExtendSession(member.get(), at);
+    Charge(member.get());
+    if (member->instance_id.has_value()) static_members_[*member->instance_id] = member->id;
+    members_[each.id] = std::move(member);
+  }
+  protocol_ = ChooseProtocol();
+  MoveTo(members_.empty() ? GroupState::kEmpty : GroupState::kStable, at);
+  stores_.push_back({.what = Store::What::kAdopted, .record = ToRecord()});
+  if (members_.empty()) return;
+  leader_ = members_.begin()->first;
+  PrepareRebalance(at);
+}
+
+GroupImage Group::Image() const {
+  GroupImage image{.protocol_type = protocol_type_, .generation = generation_};
+  for (const auto& [id, member] : members_) {
+    GroupImage::Member& out = image.members.emplace_back();
+    out.id = id;
+    out.instance_id = member->instance_id;
+    out.client_id = member->client_id;
+    out.client_host = member->client_host;
+    out.rebalance_timeout_ms = member->rebalance_timeout_ms;
+    out.session_timeout_ms = member->session_timeout_ms;
+    for (const Protocol& each : member->protocols) {
+      out.protocols.emplace_back(each.name, each.metadata);
+    }
+    // Before the first generation no protocol is chosen yet.
+    const absl::string_view protocol =
+        protocol_.has_value() ? *protocol_ : absl::string_view(out.protocols.front().first);
+    out.subscription = MetadataOf(*member, protocol);
+    out.assignment = member->assignment;
+  }
+  return image;
 }
 
 void Group::Die(Error error) {

@@ -1,5 +1,6 @@
 #include "server/group/group_records.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -161,35 +162,74 @@ absl::StatusOr<GroupRecord> DecodeGroup(base::ByteView value) {
   return group;
 }
 
-std::optional<std::vector<std::string>> DecodeSubscribedTopics(absl::string_view metadata) {
-  TextReader reader(base::AsBytes(metadata), /*flexible=*/false);
-  const auto version = reader.Number<int16_t>();
-  const int64_t count = reader.ArrayLength();
-  if (!reader.ok() || version < 0 || count < 0 ||
-      static_cast<uint64_t>(count) > reader.bytes_left()) {
-    return std::nullopt;
-  }
-  std::vector<std::string> topics;
-  for (int64_t i = 0; i < count; ++i) topics.push_back(reader.Text());
-  if (!reader.ok()) return std::nullopt;
-  return topics;
-}
+namespace {
 
-std::vector<std::pair<std::string, int32_t>> DecodeAssignedPartitions(
-    absl::string_view assignment) {
-  TextReader reader(base::AsBytes(assignment), /*flexible=*/false);
-  reader.Number<int16_t>();  // the version
-  std::vector<std::pair<std::string, int32_t>> partitions;
-  const int64_t topics = reader.ArrayLength();
-  for (int64_t i = 0; i < topics && reader.ok(); ++i) {
+constexpr int16_t kEmbeddedVersionMax = 3;
+constexpr int16_t kOwnedFrom = 1;
+constexpr int16_t kGenerationFrom = 2;
+constexpr int16_t kRackFrom = 3;
+
+std::vector<NamedPartition> ReadNamedPartitions(TextReader& reader) {
+  std::vector<NamedPartition> partitions;
+  for (int64_t topics = reader.BoundedLength(); reader.ok() && topics > 0; --topics) {
     const std::string topic = reader.Text();
-    const int64_t count = reader.ArrayLength();
-    for (int64_t j = 0; j < count && reader.ok(); ++j) {
+    for (int64_t left = reader.BoundedLength(); reader.ok() && left > 0; --left) {
       partitions.emplace_back(topic, reader.Number<int32_t>());
     }
   }
-  if (!reader.ok()) partitions.clear();
   return partitions;
+}
+
+}  // namespace
+
+std::optional<EmbeddedSubscription> DecodeSubscription(absl::string_view metadata) {
+  TextReader reader(base::AsBytes(metadata), /*flexible=*/false);
+  EmbeddedSubscription subscription{.version = reader.Number<int16_t>()};
+  const int64_t topics = reader.ArrayLength();
+  if (!reader.ok() || subscription.version < 0 || topics < 0 ||
+      static_cast<uint64_t>(topics) > reader.bytes_left()) {
+    return std::nullopt;
+  }
+  for (int64_t i = 0; i < topics && reader.ok(); ++i) subscription.topics.push_back(reader.Text());
+  // Some clients end here.
+  if (!reader.ok()) return std::nullopt;
+  if (reader.bytes_left() == 0) return subscription;
+  reader.Bytes();  // of the assignor's own
+  if (subscription.version >= kOwnedFrom) subscription.owned = ReadNamedPartitions(reader);
+  if (subscription.version >= kGenerationFrom) reader.Number<int32_t>();
+  if (subscription.version >= kRackFrom) subscription.rack = reader.NullableText();
+  if (!reader.ok()) return std::nullopt;
+  return subscription;
+}
+
+std::optional<EmbeddedAssignment> DecodeAssignment(absl::string_view assignment) {
+  TextReader reader(base::AsBytes(assignment), /*flexible=*/false);
+  const auto version = reader.Number<int16_t>();
+  EmbeddedAssignment decoded{.partitions = ReadNamedPartitions(reader)};
+  if (reader.bytes_left() > 0) decoded.has_user_data = !reader.Bytes().empty();
+  if (!reader.ok() || version < 0) return std::nullopt;
+  return decoded;
+}
+
+std::string EncodeAssignment(const std::vector<NamedPartition>& partitions, int16_t version) {
+  const auto same = [](const NamedPartition& left, const NamedPartition& right) {
+    return left.first == right.first;
+  };
+  std::vector<size_t> begins;  // of each topic
+  for (size_t i = 0; i < partitions.size(); ++i) {
+    if (i == 0 || !same(partitions[i - 1], partitions[i])) begins.push_back(i);
+  }
+  TextWriter out;
+  out.Number(std::min(version, kEmbeddedVersionMax));
+  out.ArrayLength(begins.size());
+  for (size_t i = 0; i < begins.size(); ++i) {
+    const size_t end = i + 1 < begins.size() ? begins[i + 1] : partitions.size();
+    out.Text(partitions[begins[i]].first);
+    out.ArrayLength(end - begins[i]);
+    for (size_t at = begins[i]; at < end; ++at) out.Number(partitions[at].second);
+  }
+  out.Number(int32_t{-1});  // no user data
+  return out.Take();
 }
 
 }  // namespace ringtail::group

@@ -76,12 +76,31 @@ absl::StatusOr<RecordKey> DecodeKey(base::ByteView key);
 absl::StatusOr<CommittedOffset> DecodeOffset(base::ByteView value);
 absl::StatusOr<GroupRecord> DecodeGroup(base::ByteView value);
 
-// The topics of a consumer's subscription, which is the metadata of protocol type "consumer"
-// (ConsumerProtocolSubscription, all versions); nullopt: the bytes are something else.
-std::optional<std::vector<std::string>> DecodeSubscribedTopics(absl::string_view metadata);
+// --- What consumers tell each other inside the classic protocol, as protocol type "consumer".
 
-// The partitions of a consumer's assignment (ConsumerProtocolAssignment, all versions), in its
-// order; none where the bytes are something else.
-std::vector<std::pair<std::string, int32_t>> DecodeAssignedPartitions(absl::string_view assignment);
+inline constexpr absl::string_view kConsumerProtocolType = "consumer";
+
+using NamedPartition = std::pair<std::string, int32_t>;
+
+// ConsumerProtocolSubscription, all versions: a member's metadata.
+struct EmbeddedSubscription {
+  int16_t version = 0;
+  std::vector<std::string> topics;
+  std::vector<NamedPartition> owned;  // from version 1 on; of eager members none
+  std::optional<std::string> rack;    // from version 3 on
+};
+
+// ConsumerProtocolAssignment, all versions.
+struct EmbeddedAssignment {
+  std::vector<NamedPartition> partitions;  // in its order
+  bool has_user_data = false;              // of an assignor of its own kind
+};
+
+// nullopt: the bytes are something else.
+std::optional<EmbeddedSubscription> DecodeSubscription(absl::string_view metadata);
+std::optional<EmbeddedAssignment> DecodeAssignment(absl::string_view assignment);
+// `partitions` has those of a topic one after the other. In the version of the member's
+// subscription, as far as that is known.
+std::string EncodeAssignment(const std::vector<NamedPartition>& partitions, int16_t version);
 
 }  // namespace ringtail::group

@@ -15,6 +15,8 @@ using base::Error;
 namespace {
 
 constexpr size_t kReasonBytesShown = 255;
+// Records of one store go into batches of this size: __consumer_offsets takes twice as much.
+constexpr size_t kBatchBytes = 8u << 20;
 
 // What a failed append means to a member: to try again, at this coordinator or a new one.
 Error FromAppend(Error error) {
@@ -63,7 +65,7 @@ GroupShard::Entry* GroupShard::FindOrMake(absl::string_view group_id, bool whate
   const bool full = env_.group_count >= env_.options.groups_max ||
                     !env_.budget.Fits(sizeof(Entry) + group_id.size());
   if (full && !whatever_the_limit) return nullptr;
-  auto made = std::make_unique<Entry>(*this, std::string(group_id), ++next_serial_);
+  auto made = std::make_unique<Entry>(*this, std::string(group_id));
   Entry* entry = made.get();
   entries_.emplace(std::string(group_id), std::move(made));
   if (++env_.group_count == 1) env_.on_first_group(env_.owner);
@@ -73,35 +75,27 @@ GroupShard::Entry* GroupShard::FindOrMake(absl::string_view group_id, bool whate
 void GroupShard::Erase(Entry* entry) {
   entry->Die(Error::kCoordinatorNotAvailable);
   --env_.group_count;
-  const std::string id = entry->group.id();
+  const std::string id = entry->id;
   entries_.erase(id);
 }
 
 void GroupShard::Settle(Entry* entry) {
-  while (std::optional<Group::Store> store = entry->group.TakeStore()) {
-    entry->recorded = true;
-    const std::string id = entry->group.id();
-    // Runs up to the append; may come back settled, or gone.
-    task::SpawnNow("group store", AppendStore(id, entry->serial, *std::move(store)));
-    entry = Find(id);
+  do {
+    entry = entry->consumer != nullptr ? StoreConsumer(entry) : StoreClassic(entry);
     if (entry == nullptr) return;
-  }
-  if (entry->consumer != nullptr) entry = StoreConsumer(entry);
-  if (entry == nullptr) return;
+  } while (MaybeDowngrade(entry));
   entry->ArmFor(entry->next_deadline());
   EraseIfUnused(entry);
 }
 
 // Of a request that was refused nothing stays.
 void GroupShard::EraseIfUnused(Entry* entry) {
-  if (!entry->unused()) return;
-  if (!entry->consumer_recorded) entry->consumer.reset();
-  if (entry->offsets.empty() && !entry->recorded && !entry->consumer_recorded) Erase(entry);
+  if (entry->unused() && entry->offsets.empty() && !entry->recorded) Erase(entry);
 }
 
 void GroupShard::OnTimer(Entry* entry) {
   GroupShard& shard = entry->shard;
-  shard.due_.push_back(entry->group.id());
+  shard.due_.push_back(entry->id);
   if (std::exchange(shard.ticking_, true)) return;
   task::Spawn("group timers", shard.TickDue());
 }
@@ -112,11 +106,7 @@ task::Task<void> GroupShard::TickDue() {
     for (const std::string& id : due) {
       Entry* entry = Find(id);
       if (entry == nullptr) continue;
-      if (entry->consumer != nullptr) {
-        entry->consumer->Tick(NowWithTopics());
-      } else {
-        entry->group.Tick(Now());
-      }
+      entry->Tick(NowWithTopics());
       Settle(entry);
     }
   }
@@ -143,16 +133,51 @@ task::Task<Error> GroupShard::Append(records::RecordBatchBuilder batch, base::Of
   co_return FromAppend(result.error);
 }
 
+task::Task<Error> GroupShard::AppendRecords(std::string group_id, uint64_t serial,
+                                            Records records) {
+  records::RecordBatchBuilder batch = NewBatch();
+  Entry* entry = Find(group_id);
+  if (entry != nullptr && entry->serial == serial) {
+    for (const std::string& key : entry->to_bury) Add(key, std::nullopt, Now(), &batch);
+  }
+  for (const Record& each : records) {
+    const size_t bytes = each.value.has_value() ? each.value->size() : 0;
+    if (!batch.empty() && batch.size_bytes() + bytes > kBatchBytes) {
+      base::Offset base;
+      const Error error = co_await Append(std::exchange(batch, NewBatch()), &base);
+      if (error != Error::kNone) co_return error;
+    }
+    std::optional<absl::string_view> value;
+    if (each.value.has_value()) value = *each.value;
+    Add(each.key, value, Now(), &batch);
+  }
+  base::Offset base;
+  const Error error = co_await Append(std::move(batch), &base);
+  entry = Find(group_id);
+  if (error == Error::kNone && entry != nullptr && entry->serial == serial) entry->to_bury.clear();
+  co_return error == Error::kBatchTooLarge ? Error::kGroupFull : error;
+}
+
+GroupShard::Entry* GroupShard::StoreClassic(Entry* entry) {
+  const std::string id = entry->id;
+  while (std::optional<Group::Store> store = entry->classic->TakeStore()) {
+    entry->recorded = true;
+    // Runs up to the append; may come back settled, or gone, or of the other kind.
+    task::SpawnNow("group store", AppendStore(id, entry->serial, *std::move(store)));
+    entry = Find(id);
+    if (entry == nullptr || entry->classic == nullptr) break;
+  }
+  return entry;
+}
+
 task::Task<void> GroupShard::AppendStore(std::string group_id, uint64_t serial,
                                          Group::Store store) {
-  records::RecordBatchBuilder batch = NewBatch();
-  Add(EncodeKey(GroupKey{group_id}), EncodeGroup(store.record), Now(), &batch);
-  base::Offset base;
-  Error error = co_await Append(std::move(batch), &base);
-  if (error == Error::kBatchTooLarge) error = Error::kGroupFull;
+  Records records;
+  records.push_back({EncodeKey(GroupKey{group_id}), EncodeGroup(store.record)});
+  const Error error = co_await AppendRecords(group_id, serial, std::move(records));
   Entry* entry = Find(group_id);
   if (entry == nullptr || entry->serial != serial) co_return;
-  entry->group.Stored(store, error, Now());
+  entry->classic->Stored(store, error, Now());
   Settle(entry);
 }
 
@@ -167,10 +192,13 @@ task::Task<Error> GroupShard::AppendTombstones(std::string group_id, Tombstones 
     const bool last = end == offsets.size();
     const Entry* known = Find(group_id);
     if (last && group) Add(EncodeKey(GroupKey{group_id}), std::nullopt, Now(), &batch);
-    if (last && group && known != nullptr && known->consumer != nullptr) {
-      for (const ConsumerKey& key : known->consumer->Remains()) {
-        Add(EncodeKey(key), std::nullopt, Now(), &batch);
+    if (last && group && known != nullptr) {
+      if (known->consumer != nullptr) {
+        for (const ConsumerKey& key : known->consumer->Keys()) {
+          Add(EncodeKey(key), std::nullopt, Now(), &batch);
+        }
       }
+      for (const std::string& key : known->to_bury) Add(key, std::nullopt, Now(), &batch);
     }
     base::Offset base;
     const Error error = co_await Append(std::move(batch), &base);
@@ -182,7 +210,10 @@ task::Task<Error> GroupShard::AppendTombstones(std::string group_id, Tombstones 
                             base + static_cast<int64_t>(i - at));
     }
     if (!last) continue;
-    if (group && entry->unused()) entry->recorded = entry->consumer_recorded = false;
+    if (group && entry->unused()) {
+      entry->recorded = false;
+      entry->to_bury.clear();
+    }
     Settle(entry);
     break;
   }
@@ -203,40 +234,38 @@ void GroupShard::Join(const JoinRequest& request, JoinPending* pending) {
     RT_LOG(kDebug, "group {}: member {} joins: {}", request.group_id, request.member.member_id,
            request.reason.substr(0, kReasonBytesShown));
   }
-  if (entry->consumer != nullptr && !YieldToClassic(entry)) {
-    return pending->Answer({.error = Error::kInconsistentProtocol,
-                            .member_id = std::string(request.member.member_id)});
-  }
-  entry->group.Join(request, pending, Now());
+  // An empty group is what its next member is.
+  if (entry->consumer != nullptr && entry->consumer->unused()) Downgrade(entry);
+  entry->Join(request, pending, NowWithTopics());
   Settle(entry);
 }
 
 void GroupShard::Sync(const SyncRequest& request, SyncPending* pending) {
   Entry* entry = Find(request.group_id);
-  if (entry == nullptr || entry->consumer != nullptr) {
-    return pending->Answer({.error = Error::kUnknownMember});
-  }
-  entry->group.Sync(request, pending, Now());
+  if (entry == nullptr) return pending->Answer({.error = Error::kUnknownMember});
+  entry->Sync(request, pending, NowWithTopics());
   Settle(entry);
 }
 
 Error GroupShard::Heartbeat(const HeartbeatRequest& request) {
   Entry* entry = Find(request.group_id);
-  if (entry == nullptr || entry->consumer != nullptr) return Error::kUnknownMember;
-  // Moves one deadline on, which the timer finds out by itself.
-  return entry->group.Heartbeat(request, Now());
+  if (entry == nullptr) return Error::kUnknownMember;
+  const Error error = entry->Heartbeat(request, NowWithTopics());
+  // Else it has moved one deadline on, which the timer finds out by itself.
+  if (error == Error::kRebalanceInProgress) Settle(entry);
+  return error;
 }
 
 LeaveReply GroupShard::Leave(const LeaveRequest& request) {
   LeaveReply reply;
   Entry* entry = Find(request.group_id);
-  if (entry != nullptr && entry->group.state() == GroupState::kDead) {
+  if (entry != nullptr && entry->dead()) {
     reply.error = Error::kCoordinatorNotAvailable;
     return reply;
   }
   for (const MemberName& member : request.members) {
     reply.members.push_back(entry == nullptr ? Error::kUnknownMember
-                                             : entry->group.Leave(member, Now()));
+                                             : entry->Leave(member, NowWithTopics()));
   }
   if (entry != nullptr) Settle(entry);
   return reply;
@@ -260,8 +289,7 @@ task::Task<void> GroupShard::Commit(const CommitRequest& request,
   if (entry == nullptr) entry = FindOrMake(group_id, false);
   if (entry == nullptr) co_return refuse(Error::kGroupFull);
   const Instant at = Now();
-  const Error admitted = entry->consumer != nullptr ? entry->consumer->AdmitCommit(request)
-                                                    : entry->group.AdmitCommit(request, at);
+  const Error admitted = entry->AdmitCommit(request, at);
   if (admitted != Error::kNone) {
     EraseIfUnused(entry);
     co_return refuse(admitted);
@@ -313,10 +341,8 @@ FetchOffsetsReply GroupShard::FetchOffsets(const FetchOffsetsRequest& request) c
   FetchOffsetsReply reply;
   const auto& queries = request.queries;
   const Entry* entry = Find(request.group_id);
-  if (entry != nullptr && entry->consumer != nullptr) {
-    reply.error = entry->consumer->AdmitFetch(request);
-    if (reply.error != Error::kNone) return reply;
-  }
+  if (entry != nullptr) reply.error = entry->AdmitFetch(request);
+  if (reply.error != Error::kNone) return reply;
   const OffsetTable* offsets = entry == nullptr ? nullptr : &entry->offsets;
   if (queries.has_value()) {
     reply.offsets.reserve(queries->size());
@@ -350,28 +376,20 @@ std::vector<std::string> GroupShard::GroupIds() const {
 
 size_t GroupShard::member_count() const {
   size_t count = 0;
-  for (const auto& [id, entry] : entries_) {
-    count +=
-        entry->consumer != nullptr ? entry->consumer->member_count() : entry->group.member_count();
-  }
+  for (const auto& [id, entry] : entries_) count += entry->member_count();
   return count;
+}
+
+size_t GroupShard::consumer_group_count() const {
+  return static_cast<size_t>(std::count_if(entries_.begin(), entries_.end(), [](const auto& each) {
+    return each.second->consumer != nullptr;
+  }));
 }
 
 GroupSummary GroupShard::Summarize(absl::string_view group_id) const {
   const Entry* entry = Find(group_id);
   RT_CHECK(entry != nullptr);
-  if (entry->consumer != nullptr) {
-    return {.type = kConsumerType,
-            .protocol_type = std::string(ConsumerGroup::kProtocolType),
-            .state = StateName(entry->consumer->state()),
-            .generation = entry->consumer->epoch(),
-            .members = entry->consumer->member_count()};
-  }
-  return {.type = kClassicType,
-          .protocol_type = entry->group.protocol_type(),
-          .state = StateName(entry->group.state()),
-          .generation = entry->group.generation(),
-          .members = entry->group.member_count()};
+  return entry->Summarize();
 }
 
 const OffsetTable* GroupShard::FindOffsets(absl::string_view group_id) const {
@@ -381,7 +399,7 @@ const OffsetTable* GroupShard::FindOffsets(absl::string_view group_id) const {
 
 DescribedGroup GroupShard::Describe(absl::string_view group_id) const {
   const Entry* entry = Find(group_id);
-  if (entry != nullptr && entry->consumer == nullptr) return entry->group.Describe();
+  if (entry != nullptr && entry->classic != nullptr) return entry->classic->Describe();
   return {.error = Error::kGroupNotFound, .state = StateName(GroupState::kDead)};
 }
 
@@ -403,8 +421,7 @@ task::Task<Error> GroupShard::DeleteOffsets(std::string group_id,
   const Entry* entry = Find(group_id);
   if (entry == nullptr) co_return Error::kGroupNotFound;
   const bool empty = !entry->has_members();
-  const bool consumers = entry->consumer != nullptr || entry->group.protocol_type() == "consumer";
-  if (!empty && !consumers) co_return Error::kGroupNotEmpty;
+  if (!empty && !entry->of_consumers()) co_return Error::kGroupNotEmpty;
   Tombstones gone;
   for (OffsetToDelete& each : offsets) {
     if (each.error != Error::kNone) continue;

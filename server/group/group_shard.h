@@ -78,6 +78,7 @@ class GroupShard {
   base::Error ready() const { return ready_; }
   size_t group_count() const { return entries_.size(); }
   size_t member_count() const;
+  size_t consumer_group_count() const;  // of KIP-848's protocol
 
   // --- Requests, all of a group of this partition, while ready() is kNone.
   void Join(const JoinRequest& request, JoinPending* pending);
@@ -106,18 +107,23 @@ class GroupShard {
   struct Entry;
   struct Loading;
   using Tombstones = std::vector<OffsetKey>;
+  struct Record {
+    std::string key;
+    std::optional<std::string> value;  // nullopt: a tombstone
+  };
+  using Records = std::vector<Record>;
 
   Entry* Find(absl::string_view group_id) const;
   // nullptr: there are as many groups as a core may have.
   Entry* FindOrMake(absl::string_view group_id, bool whatever_the_limit);
   Instant Now() const;
   Moment NowWithTopics() const;
-  // To be called after everything that was done to a group: records, timer, and whether it goes.
+  // To be called after everything that was done to a group: records, whether it is a classic group
+  // again, timer, and whether it goes.
   void Settle(Entry* entry);
   // May come back settled; nullptr: gone.
+  Entry* StoreClassic(Entry* entry);
   Entry* StoreConsumer(Entry* entry);
-  // An empty consumer group becomes a classic one. False: it is not empty.
-  bool YieldToClassic(Entry* entry);
   // The same where nothing was done that sets an earlier deadline.
   void EraseIfUnused(Entry* entry);
   void Erase(Entry* entry);
@@ -129,9 +135,15 @@ class GroupShard {
   task::Task<void> AppendStore(std::string group_id, uint64_t serial, Group::Store store);
   task::Task<void> AppendConsumerStore(std::string group_id, uint64_t serial,
                                        ConsumerGroup::Store store);
-  task::Task<void> BuryConsumer(std::string group_id, ConsumerGroup::Store store);
-  task::Task<base::Error> AppendRecords(std::string group_id, ConsumerGroup::Store store,
-                                        bool bury_classic);
+  // With the tombstones that the group still owes, and these are then paid.
+  task::Task<base::Error> AppendRecords(std::string group_id, uint64_t serial, Records records);
+
+  // --- group_shard_conversion.cc
+  void Upgrade(Entry* entry, const ConsumerHeartbeat& request, ConsumerPending* pending);
+  // False: it stays a consumer group.
+  bool MaybeDowngrade(Entry* entry);
+  // It has members of the classic protocol alone, or none.
+  void Downgrade(Entry* entry);
   task::Task<base::Error> AppendTombstones(std::string group_id, Tombstones offsets, bool group);
 
   task::Task<void> LoadTask();

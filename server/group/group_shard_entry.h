@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -10,29 +11,99 @@
 namespace ringtail::group {
 
 struct GroupShard::Entry : private task::Timer {
-  Entry(GroupShard& owner, std::string id, uint64_t serial_number)
-      : Timer(&Fire),
-        shard(owner),
-        serial(serial_number),
-        group(std::move(id), owner.env_.options.limits, owner.env_.budget,
-              owner.env_.counters.groups, owner.Now()),
-        offsets(owner.env_.budget) {}
-
-  bool has_members() const {
-    return consumer != nullptr ? consumer->member_count() > 0 : group.state() != GroupState::kEmpty;
+  Entry(GroupShard& owner, std::string group_id)
+      : Timer(&Fire), shard(owner), id(std::move(group_id)), offsets(owner.env_.budget) {
+    Become(NewClassic());
   }
-  bool unused() const { return consumer != nullptr ? consumer->unused() : group.unused(); }
+
+  // --- What both kinds of groups are asked.
+  void Join(const JoinRequest& request, JoinPending* pending, const Moment& moment) {
+    if (consumer != nullptr) return consumer->Join(request, pending, moment);
+    classic->Join(request, pending, moment.at);
+  }
+  void Sync(const SyncRequest& request, SyncPending* pending, const Moment& moment) {
+    if (consumer != nullptr) return consumer->Sync(request, pending, moment);
+    classic->Sync(request, pending, moment.at);
+  }
+  base::Error Heartbeat(const HeartbeatRequest& request, const Moment& moment) {
+    if (consumer != nullptr) return consumer->HeartbeatClassic(request, moment);
+    return classic->Heartbeat(request, moment.at);
+  }
+  base::Error Leave(const MemberName& member, const Moment& moment) {
+    if (consumer != nullptr) return consumer->LeaveClassic(member, moment);
+    return classic->Leave(member, moment.at);
+  }
+  base::Error AdmitCommit(const CommitRequest& request, Instant at) {
+    return consumer != nullptr ? consumer->AdmitCommit(request) : classic->AdmitCommit(request, at);
+  }
+  base::Error AdmitFetch(const FetchOffsetsRequest& request) const {
+    return consumer != nullptr ? consumer->AdmitFetch(request) : base::Error::kNone;
+  }
+  void Tick(const Moment& moment) {
+    if (consumer != nullptr) return consumer->Tick(moment);
+    classic->Tick(moment.at);
+  }
+  GroupSummary Summarize() const {
+    if (consumer != nullptr) {
+      return {.type = kConsumerType,
+              .protocol_type = std::string(kConsumerProtocolType),
+              .state = StateName(consumer->state()),
+              .generation = consumer->epoch(),
+              .members = consumer->member_count()};
+    }
+    return {.type = kClassicType,
+            .protocol_type = classic->protocol_type(),
+            .state = StateName(classic->state()),
+            .generation = classic->generation(),
+            .members = classic->member_count()};
+  }
+  size_t member_count() const {
+    return consumer != nullptr ? consumer->member_count() : classic->member_count();
+  }
+  bool dead() const {
+    return consumer != nullptr ? consumer->dead() : classic->state() == GroupState::kDead;
+  }
+  bool has_members() const {
+    return consumer != nullptr ? consumer->member_count() > 0
+                               : classic->state() != GroupState::kEmpty;
+  }
+  // Its members, as far as it has any, are consumers.
+  bool of_consumers() const {
+    return consumer != nullptr || classic->protocol_type() == kConsumerProtocolType;
+  }
+  bool unused() const { return consumer != nullptr ? consumer->unused() : classic->unused(); }
   base::Nanos next_deadline() const {
-    return consumer != nullptr ? consumer->next_deadline() : group.next_deadline();
+    return consumer != nullptr ? consumer->next_deadline() : classic->next_deadline();
   }
   bool SubscribesTo(const std::string& topic) const {
     if (consumer != nullptr) return consumer->SubscribesTo(topic);
-    const auto topics = group.SubscribedTopics();
+    const auto topics = classic->SubscribedTopics();
     return !topics.has_value() || topics->contains(topic);
   }
   void Die(base::Error error) {
-    group.Die(error);
-    if (consumer != nullptr) consumer->Die(error);
+    if (consumer != nullptr) return consumer->Die(error);
+    classic->Die(error);
+  }
+
+  // --- One or the other.
+  std::unique_ptr<Group> NewClassic() const {
+    return std::make_unique<Group>(id, shard.env_.options.limits, shard.env_.budget,
+                                   shard.env_.counters.groups, shard.Now());
+  }
+  std::unique_ptr<ConsumerGroup> NewConsumer() const {
+    return std::make_unique<ConsumerGroup>(id, shard.env_.options.consumer, shard.env_.budget,
+                                           shard.env_.counters.groups);
+  }
+  // What was under way for the group before is none of this one's business.
+  void Become(std::unique_ptr<Group> group) {
+    consumer.reset();
+    classic = std::move(group);
+    serial = ++shard.next_serial_;
+  }
+  void Become(std::unique_ptr<ConsumerGroup> group) {
+    classic.reset();
+    consumer = std::move(group);
+    serial = ++shard.next_serial_;
   }
 
   // Deadlines that move on, as every heartbeat moves one, are looked at when the old one passes.
@@ -48,14 +119,17 @@ struct GroupShard::Entry : private task::Timer {
   }
 
   GroupShard& shard;
-  const uint64_t serial;  // no other entry had it
-  Group group;
-  // Instead of `group`, which is empty then. nullptr: it is a classic group.
+  const std::string id;
+  uint64_t serial = 0;  // of the group that it is now; no other group had it
+  // Exactly one of the two.
+  std::unique_ptr<Group> classic;
   std::unique_ptr<ConsumerGroup> consumer;
   OffsetTable offsets;
-  // The partition holds records of the group itself, as a classic or as a consumer group.
+  // The partition holds records of the group itself, of whatever kind.
   bool recorded = false;
-  bool consumer_recorded = false;
+  // Keys of what was recorded of it as a group of the other kind. Their tombstones go with all that
+  // is appended of the group, until they are durable: what is compacted may go in any order.
+  std::set<std::string> to_bury;
   base::Nanos armed_for = base::kNever;
 };
 

@@ -16,9 +16,12 @@ namespace {
 // consumer group (KIP-848) a while after the commit, where nobody subscribes to the topic.
 class Expiry {
  public:
-  Expiry(const Group& group, const ConsumerGroup* consumer, int64_t now_ms, int64_t retention_ms)
-      : group_(group), consumer_(consumer), now_ms_(now_ms), retention_ms_(retention_ms) {
-    if (group.state() == GroupState::kStable) subscribed_ = group.SubscribedTopics();
+  // One of the two groups is null.
+  Expiry(const Group* classic, const ConsumerGroup* consumer, int64_t now_ms, int64_t retention_ms)
+      : classic_(classic), consumer_(consumer), now_ms_(now_ms), retention_ms_(retention_ms) {
+    if (classic != nullptr && classic->state() == GroupState::kStable) {
+      subscribed_ = classic->SubscribedTopics();
+    }
   }
 
   bool Expired(const std::string& topic, const CommittedOffset& committed) const {
@@ -27,10 +30,10 @@ class Expiry {
     }
     if (subscribed_.has_value() && subscribed_->contains(topic)) return false;
     int64_t since = committed.commit_time_ms;
-    if (group_.state() == GroupState::kEmpty) {
+    if (classic_->state() == GroupState::kEmpty) {
       if (committed.expire_time_ms >= 0) return now_ms_ >= committed.expire_time_ms;
-      const bool had_members = !group_.protocol_type().empty() && group_.state_time_ms() >= 0;
-      if (had_members) since = group_.state_time_ms();
+      const bool had_members = !classic_->protocol_type().empty() && classic_->state_time_ms() >= 0;
+      if (had_members) since = classic_->state_time_ms();
     } else if (!subscribed_.has_value()) {
       return false;
     }
@@ -38,8 +41,8 @@ class Expiry {
   }
 
  private:
-  const Group& group_;
-  const ConsumerGroup* const consumer_;  // nullptr: it is a classic group
+  const Group* const classic_;
+  const ConsumerGroup* const consumer_;
   const int64_t now_ms_;
   const int64_t retention_ms_;
   std::optional<std::set<std::string>> subscribed_;
@@ -52,7 +55,7 @@ task::Task<void> GroupShard::Expire() {
     if (ready_ != Error::kNone) co_return;
     const Entry* entry = Find(id);
     if (entry == nullptr) continue;
-    const Expiry expiry(entry->group, entry->consumer.get(), Now().wall_ms,
+    const Expiry expiry(entry->classic.get(), entry->consumer.get(), Now().wall_ms,
                         env_.options.offsets_retention_ms);
     Tombstones gone;
     for (const auto& [topic, partitions] : entry->offsets.topics()) {

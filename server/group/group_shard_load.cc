@@ -149,17 +149,16 @@ absl::Status GroupShard::ReplayRecord(base::Offset at, const log::RecordView& re
 void GroupShard::FinishLoading(Loading* loading) {
   for (auto& [id, record] : loading->groups) {
     Entry* entry = FindOrMake(id, true);
-    entry->group.Restore(std::move(record), Now());
+    entry->classic->Restore(std::move(record), Now());
     entry->recorded = true;
   }
   for (auto& [id, image] : loading->consumers) {
     // Tombstones leave nothing.
     if (!image.group.has_value() && image.members.empty()) continue;
     Entry* entry = FindOrMake(id, true);
-    entry->consumer = std::make_unique<ConsumerGroup>(id, env_.options.consumer, env_.budget,
-                                                      env_.counters.groups);
+    entry->Become(entry->NewConsumer());
     entry->consumer->Restore(std::move(image), Now());
-    entry->consumer_recorded = true;
+    entry->recorded = true;
   }
   for (const std::string& id : GroupIds()) Settle(Find(id));
 }

@@ -21,6 +21,8 @@ struct Instant {
   int64_t wall_ms = 0;
 };
 
+inline base::Nanos After(Instant at, int64_t ms) { return at.now + ms * base::kNanosPerMilli; }
+
 // Who a request says it is. KIP-345: a static member is known by its instance id, whatever member
 // id it has at the moment.
 struct MemberName {
@@ -193,6 +195,16 @@ struct GroupLimits {
 
 enum class Assignor : uint8_t { kUniform, kRange };  // assignor.h
 
+// Which way a group with members may change its protocol (group_conversion.h).
+enum class MigrationPolicy : uint8_t { kBidirectional, kUpgrade, kDowngrade, kDisabled };
+
+inline bool MayUpgrade(MigrationPolicy policy) {
+  return policy == MigrationPolicy::kBidirectional || policy == MigrationPolicy::kUpgrade;
+}
+inline bool MayDowngrade(MigrationPolicy policy) {
+  return policy == MigrationPolicy::kBidirectional || policy == MigrationPolicy::kDowngrade;
+}
+
 // Of groups of the next-generation protocol (KIP-848), whose members have no say in these.
 struct ConsumerOptions {
   int32_t session_timeout_ms = 45'000;    // group.consumer.session.timeout.ms
@@ -200,6 +212,8 @@ struct ConsumerOptions {
   size_t members_max = 10'000;            // group.consumer.max.size
   // group.consumer.assignors: the first is that of groups whose members name none.
   std::vector<Assignor> assignors = {Assignor::kUniform, Assignor::kRange};
+  // group.consumer.migration.policy
+  MigrationPolicy migration_policy = MigrationPolicy::kBidirectional;
 };
 
 struct GroupOptions {

@@ -14,8 +14,6 @@ using base::Error;
 
 namespace {
 
-constexpr size_t kWorkPerMember = 1024;
-constexpr size_t kWorkPerPartition = 16;
 constexpr int16_t kHeartbeatWithMemberId = 1;  // of the client's making
 constexpr int8_t kClassicMember = 0;
 constexpr int8_t kConsumerMember = 1;
@@ -108,13 +106,9 @@ task::Task<void> Session::HandleConsumerGroupDescribe(Call* call) {
   for (const absl::string_view group_id : request.group_ids) {
     // ChargeWork may have ended the connection.
     if (call->exchange->context.cancel->cancelled()) break;
+    const size_t used = arena.used_bytes();
     const group::DescribedConsumerGroup found =
         co_await broker_.groups().DescribeConsumer(group_id);
-    size_t work = found.members.size() * kWorkPerMember;
-    for (const group::DescribedConsumer& each : found.members) {
-      work += (each.assigned.size() + each.target.size()) * kWorkPerPartition;
-    }
-    call->exchange->connection->ChargeWork(call->exchange, work);
     auto& out = response.groups.Add(arena);
     out.group_id = group_id;
     out.error_code = Wire(ToErrorCode(found.error));
@@ -144,6 +138,8 @@ task::Task<void> Session::HandleConsumerGroupDescribe(Call* call) {
       FillByTopic(each.target, arena, name, &member.target_assignment.topic_partitions);
       member.member_type = each.classic ? kClassicMember : kConsumerMember;
     }
+    // As often as the request names it, with all that its members subscribe to.
+    call->exchange->connection->ChargeWork(call->exchange, arena.used_bytes() - used);
   }
   Respond(call, response);
 }

@@ -14,7 +14,6 @@ using base::Error;
 
 namespace {
 
-constexpr size_t kWorkPerMember = 1024;
 constexpr int16_t kDescribeWithNotFound = 6;
 // Read (3), delete (6) and describe (8), as bits: without ACLs everybody may do all.
 constexpr int32_t kAllOperations = (1 << 3) | (1 << 6) | (1 << 8);
@@ -36,8 +35,8 @@ task::Task<void> Session::HandleDescribeGroups(Call* call) {
   for (const absl::string_view group_id : request.groups) {
     // ChargeWork may have ended the connection.
     if (call->exchange->context.cancel->cancelled()) break;
+    const size_t used = arena.used_bytes();
     const group::DescribedGroup found = co_await broker_.groups().Describe(group_id);
-    call->exchange->connection->ChargeWork(call->exchange, found.members.size() * kWorkPerMember);
     auto& out = response.groups.Add(arena);
     out.group_id = group_id;
     out.group_state = found.state;
@@ -62,6 +61,8 @@ task::Task<void> Session::HandleDescribeGroups(Call* call) {
       member.member_metadata = Bytes(base::AsBytes(arena.CopyText(each.metadata)));
       member.member_assignment = Bytes(base::AsBytes(arena.CopyText(each.assignment)));
     }
+    // As often as the request names it, with all that its members have said.
+    call->exchange->connection->ChargeWork(call->exchange, arena.used_bytes() - used);
   }
   Respond(call, response);
 }

@@ -115,7 +115,11 @@ task::Task<group::FetchOffsetsReply> Session::FetchOffsets(
   if (queries.has_value()) request.queries = *queries;
   group::FetchOffsetsReply reply = co_await broker_.groups().FetchOffsets(request);
   // All offsets of a group, as often as a request names it: it may be a lot.
-  call->exchange->connection->ChargeWork(call->exchange, reply.offsets.size() * kWorkPerOffset);
+  size_t work = reply.offsets.size() * kWorkPerOffset;
+  for (const group::FetchedOffset& each : reply.offsets) {
+    work += each.topic.size() + each.committed.metadata.size();
+  }
+  call->exchange->connection->ChargeWork(call->exchange, work);
   co_return reply;
 }
 

@@ -71,7 +71,9 @@ void Session::FillClassic(const group::DescribedGroup& found,
     member->set_instance_id(each.instance_id.value_or(""));
     member->set_client_id(each.client_id);
     member->set_client_host(each.client_host);
-    for (const auto& [topic, partition] : group::DecodeAssignedPartitions(each.assignment)) {
+    const auto assignment = group::DecodeAssignment(each.assignment);
+    if (!assignment.has_value()) continue;  // of another kind of members
+    for (const auto& [topic, partition] : assignment->partitions) {
       auto* assigned = member->add_partitions();
       assigned->set_topic(topic);
       assigned->set_partition(static_cast<uint32_t>(partition));
@@ -82,7 +84,7 @@ void Session::FillClassic(const group::DescribedGroup& found,
 void Session::FillConsumer(const group::DescribedConsumerGroup& found,
                            proto::client::DescribeGroupResponse* response) const {
   response->set_type(std::string(group::kConsumerType));
-  response->set_protocol_type(std::string(group::ConsumerGroup::kProtocolType));
+  response->set_protocol_type(std::string(group::kConsumerProtocolType));
   response->set_protocol(std::string(found.assignor));
   response->set_state(found.state.data(), found.state.size());
   response->set_epoch(static_cast<uint32_t>(found.epoch));
@@ -96,8 +98,9 @@ void Session::FillConsumer(const group::DescribedConsumerGroup& found,
     member->set_epoch(each.epoch);
     member->set_state(std::string(group::StateName(each.state)));
     member->set_target_size(static_cast<uint32_t>(each.target.size()));
-    for (const group::TopicPartition& partition : each.assigned) {
-      const server::TopicImage* topic = broker_.image()->FindById(partition.topic);
+    member->set_classic(each.classic);
+    for (const partition::PartitionId& partition : each.assigned) {
+      const server::TopicImage* topic = broker_.image()->FindById(partition.topic_id);
       if (topic == nullptr) continue;  // deleted, and not given up yet
       auto* assigned = member->add_partitions();
       assigned->set_topic(topic->name);

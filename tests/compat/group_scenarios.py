@@ -364,3 +364,32 @@ def group_delete_offsets(cell):
 def group_consumer_protocol(cell):
     """The broker assigns the partitions (group.protocol=consumer)."""
     _share(cell, protocol="consumer")
+
+
+@scenario("group-migration", "KIP-848")
+def group_migration(cell):
+    """Two members of the classic protocol are replaced by such of KIP-848's one by one, and these by classic
+    ones again: whoever is there shares the partitions, goes on where the others have committed, and each
+    record is read once. The group's type is that of KIP-848 as long as it has one such member."""
+    written = Written(cell)
+    members = list(_two_members(cell, written))
+    drivers = [one.driver for one in members]
+    starts = written.ends()
+    for place, protocol, kind in ((0, "consumer", "consumer"), (1, "consumer", "consumer"),
+                                  (1, "classic", "consumer"), (0, "classic", "classic")):
+        count = written.write()
+        found = until_read(members, count)
+        written.expect_read([one for records in found.values() for one in records], starts, "both together")
+        _commit_all(cell, *members)
+        members[place].close()
+        starts = written.ends()
+        members[place] = Member(cell, drivers[place], written.topic, written.topic, protocol=protocol)
+        # Until then the other one may have to give up what it has, and take it anew.
+        until(members, lambda: _in_group(cell, written.topic)["state"] == "Stable", "the group is stable")
+        until_shared(members, PARTITIONS)
+        expect(_in_group(cell, written.topic)["type"], kind, f"the group's type after a {protocol} member came")
+    found = until_read(members, written.write())
+    written.expect_read([one for records in found.values() for one in records], starts, "both, in the end")
+    for one in members:
+        one.close()
+    _until_empty(cell, written.topic)

@@ -56,8 +56,9 @@ bool IsConsumer(const client::GroupDescription& group) { return group.type == "c
 std::string Progress(const client::GroupDescription& group, const client::GroupMember& member) {
   if (!IsConsumer(group)) return "";
   if (member.epoch < 0) return ", away";
-  return absl::StrCat(", epoch ", member.epoch, " ", member.state, " (", member.partitions.size(),
-                      " of ", member.target_size, " partitions)");
+  return absl::StrCat(member.classic ? ", classic protocol" : "", ", epoch ", member.epoch, " ",
+                      member.state, " (", member.partitions.size(), " of ", member.target_size,
+                      " partitions)");
 }
 
 void PrintJson(const client::GroupDescription& group) {
@@ -76,6 +77,7 @@ void PrintJson(const client::GroupDescription& group) {
       member["epoch"] = each.epoch;
       member["state"] = each.state;
       member["target_size"] = each.target_size;
+      member["protocol"] = each.classic ? "classic" : "consumer";
     }
     members.push_back(std::move(member));
   }

@@ -108,6 +108,7 @@ struct GroupMember {
   int32_t epoch = 0;         // -2: a static member that is away
   std::string state;         // STABLE, UNREVOKED_PARTITIONS, UNRELEASED_PARTITIONS
   uint32_t target_size = 0;  // partitions that it is to have
+  bool classic = false;      // speaks the classic protocol
 };
 
 struct GroupOffset {

@@ -38,6 +38,7 @@ absl::StatusOr<GroupDescription> Client::DescribeGroup(absl::string_view group) 
     member.epoch = each.epoch();
     member.state = each.state();
     member.target_size = each.target_size();
+    member.classic = each.classic();
     for (const wire::AssignedPartition& assigned : each.partitions()) {
       member.partitions.emplace_back(assigned.topic(), static_cast<int32_t>(assigned.partition()));
     }

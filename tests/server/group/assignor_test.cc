@@ -46,15 +46,15 @@ class Cluster {
     }
     std::vector<PartitionSet> assigned = group::Assign(assignor, input);
     EXPECT_EQ(assigned, group::Assign(assignor, input)) << "the same input, another assignment";
-    std::map<TopicPartition, std::string> owners;
+    std::map<partition::PartitionId, std::string> owners;
     for (const auto& [id, member] : members_) {
-      for (const TopicPartition& each : member.assigned) owners[each] = id;
+      for (const partition::PartitionId& each : member.assigned) owners[each] = id;
     }
     size_t moved = 0;
     auto next = assigned.begin();
     for (auto& [id, member] : members_) {
       member.assigned = *next++;
-      for (const TopicPartition& each : member.assigned) {
+      for (const partition::PartitionId& each : member.assigned) {
         moved += owners.contains(each) && owners[each] != id ? 1 : 0;
       }
     }
@@ -75,9 +75,9 @@ class Cluster {
       while (grew) {
         grew = false;
         for (const std::string& from : std::set<std::string>(reached)) {
-          for (const TopicPartition& each : members_.at(from).assigned) {
+          for (const partition::PartitionId& each : members_.at(from).assigned) {
             for (const auto& [to, other] : members_) {
-              if (Subscribes(other, each.topic)) grew |= reached.insert(to).second;
+              if (Subscribes(other, each.topic_id)) grew |= reached.insert(to).second;
             }
           }
         }
@@ -107,12 +107,12 @@ class Cluster {
   }
   // Each partition of a topic that anybody reads has one owner, who subscribes to it.
   void Check() const {
-    std::set<TopicPartition> seen;
+    std::set<partition::PartitionId> seen;
     for (const auto& [id, member] : members_) {
       EXPECT_TRUE(std::is_sorted(member.assigned.begin(), member.assigned.end()));
-      for (const TopicPartition& each : member.assigned) {
+      for (const partition::PartitionId& each : member.assigned) {
         EXPECT_TRUE(seen.insert(each).second) << "assigned twice";
-        EXPECT_TRUE(Subscribes(member, each.topic));
+        EXPECT_TRUE(Subscribes(member, each.topic_id));
       }
     }
     size_t expected = 0;

@@ -167,6 +167,23 @@ TEST(ConsumerGroup, IsFullAtItsSize) {
   harness.budget().Give(64u << 20);
 }
 
+TEST(ConsumerGroup, WhatItsMembersAreCalledTakesRoomToo) {
+  ConsumerHarness harness;
+  const auto name = [](int i) { return std::to_string(i) + std::string(30'000, 'x'); };
+  int joined = 0;
+  for (; joined < 2'000; ++joined) {
+    Beat beat = Joining(name(joined), {"t"});
+    beat.instance = name(joined);
+    beat.rack = name(joined);
+    const Error error = harness.Ask(beat).error;
+    if (error == Error::kGroupFull) break;
+    ASSERT_EQ(error, Error::kNone);
+  }
+  // Of 64 MiB, with id and instance id in a map's key each.
+  EXPECT_LT(joined, 450);
+  EXPECT_LE(harness.budget().used(), (64u << 20) + 300'000);
+}
+
 // --- Time.
 
 TEST(ConsumerGroup, AMemberWithoutHeartbeatsIsGivenUp) {

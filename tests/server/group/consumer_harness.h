@@ -14,6 +14,7 @@
 #include "proto/catalog.pb.h"
 #include "server/cluster/image.h"
 #include "server/group/consumer_group.h"
+#include "tests/server/group/group_harness.h"
 
 namespace ringtail::group {
 
@@ -127,6 +128,62 @@ class ConsumerHarness {
                                std::optional<PartitionSet> owned = std::nullopt) {
     return Ask({.member = member, .epoch = epoch, .owned = std::move(owned)});
   }
+  // --- Members of the classic protocol.
+  std::unique_ptr<JoinPending> SendJoin(const Joiner& joiner) {
+    auto pending = std::make_unique<JoinPending>();
+    std::vector<ProtocolView> protocols;
+    for (const auto& [name, metadata] : joiner.protocols) protocols.push_back({name, metadata});
+    group_->Join({.group_id = "g",
+                  .member = Name(joiner.member_id, joiner.instance_id),
+                  .client_id = joiner.client_id,
+                  .client_host = "/127.0.0.1",
+                  .session_timeout_ms = joiner.session_timeout_ms,
+                  .rebalance_timeout_ms = joiner.rebalance_timeout_ms,
+                  .protocol_type = joiner.protocol_type,
+                  .protocols = protocols,
+                  .takes_member_id = joiner.takes_member_id},
+                 pending.get(), {at_, *image_});
+    Settle();
+    return pending;
+  }
+  JoinReply JoinClassic(const Joiner& joiner) {
+    auto pending = SendJoin(joiner);
+    EXPECT_TRUE(pending->answered());
+    return std::move(pending->reply());
+  }
+  SyncReply SyncClassic(const SyncRequest& request) {
+    SyncPending pending;
+    group_->Sync(request, &pending, {at_, *image_});
+    Settle();
+    EXPECT_TRUE(pending.answered());
+    return std::move(pending.reply());
+  }
+  SyncReply SyncClassic(const std::string& member, int32_t generation) {
+    return SyncClassic({.member = {member, std::nullopt}, .generation = generation});
+  }
+  base::Error BeatClassic(const std::string& member, int32_t generation,
+                          const std::optional<std::string>& instance = std::nullopt) {
+    const base::Error error = group_->HeartbeatClassic(
+        {.member = Name(member, instance), .generation = generation}, {at_, *image_});
+    Settle();
+    return error;
+  }
+  base::Error LeaveClassic(const std::string& member,
+                           const std::optional<std::string>& instance = std::nullopt) {
+    const base::Error error = group_->LeaveClassic(Name(member, instance), {at_, *image_});
+    Settle();
+    return error;
+  }
+
+  // What was a classic group.
+  void Adopt(ConsumerGroupImage image) {
+    taken_.reset();
+    group_ = std::make_unique<ConsumerGroup>("g", options_, budget_, counters_);
+    group_->Restore(std::move(image), at_);
+    group_->RecordAnew();
+  }
+  const server::Image& image() const { return *image_; }
+
   DescribedConsumer Described(const std::string& member) const {
     for (DescribedConsumer& each : group_->Describe().members) {
       if (each.member_id == member) return each;
@@ -160,6 +217,11 @@ class ConsumerHarness {
   }
 
  private:
+  static MemberName Name(const std::string& member, const std::optional<std::string>& instance) {
+    MemberName name{.member_id = member};
+    if (instance.has_value()) name.instance_id = *instance;
+    return name;
+  }
   void MoveTo(base::Nanos now) {
     at_.wall_ms += (now - at_.now) / base::kNanosPerMilli;
     at_.now = now;

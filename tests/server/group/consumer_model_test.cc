@@ -31,7 +31,7 @@ struct World {
   std::mt19937_64 random;
   ConsumerHarness harness;
   std::map<std::string, int> topics = {{"a", 3}, {"ab", 2}, {"b", 4}};
-  std::map<std::pair<int32_t, TopicPartition>, std::string> owners;  // by member epoch
+  std::map<std::pair<int32_t, partition::PartitionId>, std::string> owners;  // by member epoch
   int ids = 0;
   bool faults = true;
 };
@@ -134,7 +134,7 @@ class Client {
     epoch_ = reply.member_epoch;
     if (reply.assignment.has_value()) assigned_ = reply.assignment;
     if (assigned_.has_value() && Includes(*assigned_, owned_)) owned_ = *assigned_;
-    for (const TopicPartition& each : owned_) {
+    for (const partition::PartitionId& each : owned_) {
       // A static member that comes back as another one has what its instance had.
       const std::string name = instance_.value_or(id_);
       const auto [owner, added] = world_.owners.try_emplace({epoch_, each}, name);
@@ -172,13 +172,13 @@ void ChangeTopics(World& world) {
 
 // What must not be, whatever happens: one owner for what the group says is owned.
 void CheckGroup(ConsumerHarness& harness) {
-  std::set<TopicPartition> assigned;
-  std::set<TopicPartition> target;
+  std::set<partition::PartitionId> assigned;
+  std::set<partition::PartitionId> target;
   for (const DescribedConsumer& member : harness.group().Describe().members) {
-    for (const TopicPartition& each : member.assigned) {
+    for (const partition::PartitionId& each : member.assigned) {
       ASSERT_TRUE(assigned.insert(each).second) << "assigned twice";
     }
-    for (const TopicPartition& each : member.target) {
+    for (const partition::PartitionId& each : member.target) {
       ASSERT_TRUE(target.insert(each).second) << "twice in the target";
     }
   }

@@ -139,19 +139,42 @@ TEST(GroupRecords, AGroupsPartitionIsKafkas) {
 }
 
 TEST(GroupRecords, SubscriptionsAreLookedInto) {
-  EXPECT_EQ(DecodeSubscribedTopics(Subscription({"a", "bc"})),
+  EXPECT_EQ(DecodeSubscription(Subscription({"a", "bc"}))->topics,
             (std::vector<std::string>{"a", "bc"}));
-  EXPECT_EQ(DecodeSubscribedTopics(Subscription({})), std::vector<std::string>());
-  EXPECT_EQ(DecodeSubscribedTopics("\1\2\3"), std::nullopt);
-  EXPECT_EQ(DecodeSubscribedTopics(std::string("\0\0\x7f\xff\xff\xff", 6)), std::nullopt);
+  EXPECT_TRUE(DecodeSubscription(Subscription({}))->topics.empty());
+  EXPECT_FALSE(DecodeSubscription("\1\2\3").has_value());
+  EXPECT_FALSE(DecodeSubscription(std::string("\0\0\x7f\xff\xff\xff", 6)).has_value());
+}
+
+TEST(GroupRecords, OwnedPartitionsAndTheRackAreInSubscriptions) {
+  const std::string topics("\0\0\0\1\0\1t\xff\xff\xff\xff", 11);
+  const std::string owned("\0\0\0\1\0\1t\0\0\0\2\0\0\0\0\0\0\0\3", 19);
+  const std::string generation("\0\0\0\7", 4);
+  const auto first = DecodeSubscription(std::string("\0\1", 2) + topics + owned);
+  ASSERT_TRUE(first.has_value());
+  EXPECT_EQ(first->version, 1);
+  EXPECT_EQ(first->owned, (std::vector<NamedPartition>{{"t", 0}, {"t", 3}}));
+  const auto last = DecodeSubscription(std::string("\0\3", 2) + topics + owned + generation +
+                                       std::string("\0\1r", 3));
+  ASSERT_TRUE(last.has_value());
+  EXPECT_EQ(last->owned.size(), 2u);
+  EXPECT_EQ(last->rack, "r");
+  EXPECT_FALSE(DecodeSubscription(std::string("\0\1", 2) + topics + owned.substr(0, 15)));
 }
 
 TEST(GroupRecords, AssignmentsAreLookedInto) {
   const std::string assignment("\0\0\0\0\0\1\0\1t\0\0\0\2\0\0\0\0\0\0\0\3\xff\xff\xff\xff", 25);
-  EXPECT_EQ(DecodeAssignedPartitions(assignment),
-            (std::vector<std::pair<std::string, int32_t>>{{"t", 0}, {"t", 3}}));
-  EXPECT_TRUE(DecodeAssignedPartitions(assignment.substr(0, 20)).empty());
-  EXPECT_TRUE(DecodeAssignedPartitions("").empty());
+  const std::vector<NamedPartition> partitions = {{"t", 0}, {"t", 3}};
+  const auto decoded = DecodeAssignment(assignment);
+  ASSERT_TRUE(decoded.has_value());
+  EXPECT_EQ(decoded->partitions, partitions);
+  EXPECT_FALSE(decoded->has_user_data);
+  EXPECT_FALSE(DecodeAssignment(assignment.substr(0, 20)).has_value());
+  EXPECT_FALSE(DecodeAssignment("").has_value());
+  EXPECT_TRUE(
+      DecodeAssignment(assignment.substr(0, 21) + std::string("\0\0\0\1x", 5))->has_user_data);
+  EXPECT_EQ(EncodeAssignment(partitions, 0), assignment);
+  EXPECT_EQ(EncodeAssignment(partitions, 9)[1], 3) << "the newest that is known";
 }
 
 }  // namespace

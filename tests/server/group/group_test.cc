@@ -619,5 +619,12 @@ TEST(Group, DescribesItsMembersWhileItIsStable) {
   EXPECT_TRUE(described.members[0].assignment.empty());
 }
 
+TEST(Group, AnInstanceIdTakesRoomToo) {
+  GroupHarness harness;
+  const size_t before = harness.budget().used();
+  auto joined = harness.Join({.instance_id = std::string(30'000, 'x')});
+  EXPECT_GT(harness.budget().used(), before + 2 * 30'000);
+}
+
 }  // namespace
 }  // namespace ringtail::group

@@ -1,4 +1,6 @@
 // Consumer groups of KIP-848 over the wire, with one broker of two cores in the simulation.
+#include <sys/resource.h>
+
 #include <optional>
 #include <set>
 
@@ -21,6 +23,8 @@ class ConsumerGroupsSessionTest : public KafkaSessionTest {
     server::SimServerOptions options{.cores = 2};
     options.server.groups.limits.initial_rebalance_delay_ms = 0;
     options.server.groups.consumer.session_timeout_ms = 20'000;
+    options.server.groups.consumer.migration_policy = migration_policy_;
+    options.server.core_bytes_max = core_bytes_max_;
     Start(options);
     FindCoordinatorRequest request;
     request.key = "g";
@@ -58,13 +62,43 @@ class ConsumerGroupsSessionTest : public KafkaSessionTest {
     request.group_id = "g";
     request.session_timeout_ms = 10'000;
     request.rebalance_timeout_ms = 60'000;
+    request.member_id = classic_id_;
     request.protocol_type = "consumer";
     auto& protocol = request.protocols.Add(arena_);
     protocol.name = "range";
     protocol.metadata = Bytes(base::AsBytes(arena_.CopyText(group::Subscription({"t"}))));
     const auto reply = Ask<JoinGroupResponse>(request, 3);
     classic_id_ = std::string(reply->body.member_id);
+    generation_ = reply->body.generation_id;
     return static_cast<ErrorCode>(reply->body.error_code);
+  }
+  // How many partitions it is assigned; of a classic group, whose leader it is, all.
+  size_t SyncClassic() {
+    SyncGroupRequest request;
+    request.group_id = "g";
+    request.member_id = classic_id_;
+    request.generation_id = generation_;
+    request.protocol_type = "consumer";
+    request.protocol_name = "range";
+    auto& assignment = request.assignments.Add(arena_);
+    assignment.member_id = classic_id_;
+    assignment.assignment = Bytes(
+        base::AsBytes(arena_.CopyText(group::EncodeAssignment({{"t", 0}, {"t", 1}, {"t", 2}}, 0))));
+    const auto reply = Ask<SyncGroupResponse>(request, 5);
+    EXPECT_EQ(reply->body.error_code, 0);
+    const auto decoded = group::DecodeAssignment(base::AsText(reply->body.assignment));
+    return decoded.has_value() ? decoded->partitions.size() : 0;
+  }
+  ErrorCode BeatClassic() {
+    HeartbeatRequest request;
+    request.group_id = "g";
+    request.member_id = classic_id_;
+    request.generation_id = generation_;
+    return static_cast<ErrorCode>(Ask<HeartbeatResponse>(request, 4)->body.error_code);
+  }
+  void KillAndRestart() {
+    server_->Kill();
+    Restart();
   }
   ErrorCode Commit(absl::string_view member_id, int32_t epoch, int16_t version = 9) {
     OffsetCommitRequest request;
@@ -119,7 +153,10 @@ class ConsumerGroupsSessionTest : public KafkaSessionTest {
         Ask<DeleteGroupsResponse>(request, 2)->body.results[0].error_code);
   }
 
+  size_t core_bytes_max_ = server::CoreServerOptions().core_bytes_max;
+  group::MigrationPolicy migration_policy_ = group::MigrationPolicy::kBidirectional;
   std::string classic_id_;
+  int32_t generation_ = -1;
 };
 
 TEST_F(ConsumerGroupsSessionTest, TheFeatureIsTold) {
@@ -231,10 +268,8 @@ TEST_F(ConsumerGroupsSessionTest, EachKindOfGroupIsDescribedByItsOwnRequest) {
 TEST_F(ConsumerGroupsSessionTest, AnEmptyGroupChangesItsProtocol) {
   ASSERT_EQ(ErrorOf(Joining("a")), ErrorCode::kNone);
   ASSERT_EQ(Commit("a", 1), ErrorCode::kNone);
-  EXPECT_EQ(JoinClassic(), ErrorCode::kInconsistentGroupProtocol);
   ASSERT_EQ(ErrorOf(Beat("a", -1)), ErrorCode::kNone);
   EXPECT_EQ(JoinClassic(), ErrorCode::kNone);
-  EXPECT_EQ(ErrorOf(Joining("a")), ErrorCode::kGroupIdNotFound) << "it has a classic member";
   int64_t offset = -1;
   EXPECT_EQ(FetchOffsets(std::nullopt, -1, &offset), ErrorCode::kNone);
   EXPECT_EQ(offset, 42) << "what is committed stays";
@@ -246,6 +281,126 @@ TEST_F(ConsumerGroupsSessionTest, AnEmptyGroupChangesItsProtocol) {
   server_->Kill();
   Restart();
   EXPECT_EQ(Listed(), "g consumer Stable consumer");
+}
+
+TEST_F(ConsumerGroupsSessionTest, AGroupWithMembersChangesItsProtocolAndBack) {
+  ASSERT_EQ(JoinClassic(), ErrorCode::kNone);
+  ASSERT_EQ(SyncClassic(), 3u);
+  ASSERT_EQ(Commit(classic_id_, generation_, 8), ErrorCode::kNone);
+  ASSERT_EQ(ErrorOf(Joining("k")), ErrorCode::kNone);
+  EXPECT_EQ(Listed(), "g consumer Reconciling consumer");
+  const auto described = Describe();
+  ASSERT_EQ(described->body.groups[0].members.size(), 2u);
+  for (const auto& member : described->body.groups[0].members) {
+    EXPECT_EQ(member.member_type, member.member_id == "k" ? 1 : 0);
+  }
+  EXPECT_EQ(BeatClassic(), ErrorCode::kRebalanceInProgress);
+  KillAndRestart();
+  EXPECT_EQ(BeatClassic(), ErrorCode::kRebalanceInProgress);
+  EXPECT_EQ(Commit(classic_id_, generation_, 8), ErrorCode::kNone) << "before it gives up";
+  ASSERT_EQ(JoinClassic(), ErrorCode::kNone);
+  EXPECT_EQ(generation_, 2);
+  const size_t kept = SyncClassic();
+  EXPECT_TRUE(kept == 1 || kept == 2) << kept;
+  EXPECT_EQ(BeatClassic(), ErrorCode::kNone);
+  ASSERT_EQ(ErrorOf(Beat("k", 2)), ErrorCode::kNone);
+  EXPECT_EQ(Listed(), "g consumer Stable consumer");
+  KillAndRestart();
+  EXPECT_EQ(BeatClassic(), ErrorCode::kNone);
+  ASSERT_EQ(ErrorOf(Beat("k", -1)), ErrorCode::kNone);
+  EXPECT_EQ(Listed(), "g consumer PreparingRebalance classic");
+  EXPECT_EQ(ErrorOf(Beat("k", 2)), ErrorCode::kUnknownMemberId) << "it may join again";
+  EXPECT_EQ(BeatClassic(), ErrorCode::kRebalanceInProgress);
+  EXPECT_EQ(Commit(classic_id_, generation_, 8), ErrorCode::kNone);
+  KillAndRestart();
+  EXPECT_EQ(Listed(), "g consumer PreparingRebalance classic");
+  EXPECT_EQ(BeatClassic(), ErrorCode::kRebalanceInProgress);
+  ASSERT_EQ(JoinClassic(), ErrorCode::kNone);
+  EXPECT_EQ(generation_, 3);
+  EXPECT_EQ(SyncClassic(), 3u);
+  KillAndRestart();
+  EXPECT_EQ(Listed(), "g consumer Stable classic");
+  EXPECT_EQ(BeatClassic(), ErrorCode::kNone);
+  int64_t offset = -1;
+  EXPECT_EQ(FetchOffsets(std::nullopt, -1, &offset), ErrorCode::kNone);
+  EXPECT_EQ(offset, 42) << "what is committed stays";
+}
+
+TEST_F(ConsumerGroupsSessionTest, AMemberWhoseSessionEndsLeadsBackToTheClassicProtocol) {
+  ASSERT_EQ(JoinClassic(), ErrorCode::kNone);
+  SyncClassic();
+  ASSERT_EQ(ErrorOf(Joining("k")), ErrorCode::kNone);
+  EXPECT_EQ(BeatClassic(), ErrorCode::kRebalanceInProgress);
+  ASSERT_EQ(JoinClassic(), ErrorCode::kNone);
+  SyncClassic();
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(BeatClassic(), ErrorCode::kNone);
+    world_.RunFor(6 * base::kNanosPerSecond);
+  }
+  EXPECT_EQ(BeatClassic(), ErrorCode::kNone);
+  world_.RunFor(4 * base::kNanosPerSecond);
+  EXPECT_EQ(BeatClassic(), ErrorCode::kRebalanceInProgress);
+  EXPECT_EQ(Listed(), "g consumer PreparingRebalance classic");
+}
+
+TEST_F(ConsumerGroupsSessionTest, AMemberThatIsRefusedChangesNothing) {
+  ASSERT_EQ(JoinClassic(), ErrorCode::kNone);
+  SyncClassic();
+  ConsumerGroupHeartbeatRequest request = Joining("k");
+  request.subscribed_topic_regex = "(";
+  EXPECT_EQ(ErrorOf(request), ErrorCode::kInvalidRegularExpression);
+  EXPECT_EQ(BeatClassic(), ErrorCode::kNone);
+  EXPECT_EQ(Listed(), "g consumer Stable classic");
+}
+
+TEST_F(ConsumerGroupsSessionTest, ThePolicySaysWhichWayAGroupMayGo) {
+  using group::MigrationPolicy;
+  for (const MigrationPolicy policy :
+       {MigrationPolicy::kUpgrade, MigrationPolicy::kDowngrade, MigrationPolicy::kDisabled}) {
+    classic_id_.clear();
+    migration_policy_ = policy;
+    KillAndRestart();
+    world_.RunFor(60 * base::kNanosPerSecond);  // nobody is left of the one before
+    ASSERT_EQ(JoinClassic(), ErrorCode::kNone);
+    SyncClassic();
+    const bool upgrades = policy == MigrationPolicy::kUpgrade;
+    const Reply reply = Send(Joining("k"));
+    EXPECT_EQ(static_cast<ErrorCode>(reply->body.error_code),
+              upgrades ? ErrorCode::kNone : ErrorCode::kGroupIdNotFound);
+    if (!upgrades) {
+      EXPECT_EQ(reply->body.error_message,
+                "Cannot upgrade classic group g to consumer group because online upgrade is "
+                "disabled.");
+      continue;
+    }
+    ASSERT_EQ(ErrorOf(Beat("k", -1)), ErrorCode::kNone);
+    EXPECT_EQ(BeatClassic(), ErrorCode::kRebalanceInProgress);
+    ASSERT_EQ(JoinClassic(), ErrorCode::kNone);
+    EXPECT_EQ(SyncClassic(), 3u);
+    EXPECT_EQ(Listed(), "g consumer Stable consumer") << "it stays one";
+  }
+}
+
+// As if the broker had died between the end of the last member of KIP-848's protocol and what
+// follows.
+TEST_F(ConsumerGroupsSessionTest, AStartThatFindsClassicMembersAloneGoesBack) {
+  migration_policy_ = group::MigrationPolicy::kUpgrade;
+  KillAndRestart();
+  ASSERT_EQ(JoinClassic(), ErrorCode::kNone);
+  SyncClassic();
+  ASSERT_EQ(ErrorOf(Joining("k")), ErrorCode::kNone);
+  ASSERT_EQ(ErrorOf(Beat("k", -1)), ErrorCode::kNone);
+  EXPECT_EQ(Listed(), "g consumer Assigning consumer");
+  ASSERT_EQ(JoinClassic(), ErrorCode::kNone);
+  EXPECT_EQ(SyncClassic(), 3u);
+  migration_policy_ = group::MigrationPolicy::kBidirectional;
+  KillAndRestart();
+  EXPECT_EQ(Listed(), "g consumer PreparingRebalance classic");
+  EXPECT_EQ(BeatClassic(), ErrorCode::kRebalanceInProgress);
+  KillAndRestart();
+  EXPECT_EQ(Listed(), "g consumer PreparingRebalance classic");
+  ASSERT_EQ(JoinClassic(), ErrorCode::kNone);
+  EXPECT_EQ(SyncClassic(), 3u);
 }
 
 TEST_F(ConsumerGroupsSessionTest, ARestartKeepsItsMembers) {
@@ -295,6 +450,65 @@ TEST_F(ConsumerGroupsSessionTest, GroupsAreDeletedOnceTheyAreEmpty) {
   EXPECT_EQ(Listed(), "");
   EXPECT_EQ(server_->server(0).groups().memory_bytes(), 0u);
   EXPECT_EQ(server_->server(1).groups().memory_bytes(), 0u);
+}
+
+int64_t PeakMiB() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss >> 10;
+}
+
+// A request of some KiB would be made into 450 MiB to be encoded, and as many to be sent.
+TEST_F(ConsumerGroupsSessionTest, WhatADescriptionTakesIsCounted) {
+  core_bytes_max_ = 64u << 20;
+  KillAndRestart();
+  ConsumerGroupHeartbeatRequest joining = Joining("a");
+  for (int i = 0; i < 15; ++i) {
+    joining.subscribed_topic_names->Add(arena_) =
+        arena_.CopyText(absl::StrCat(i, std::string(30'000, 'x')));
+  }
+  ASSERT_EQ(ErrorOf(joining), ErrorCode::kNone);
+  ConsumerGroupDescribeRequest request;
+  for (int i = 0; i < 1'000; ++i) request.group_ids.Add(arena_) = "g";
+  const int64_t before = PeakMiB();
+  EXPECT_EQ(Connected()->Ask<ConsumerGroupDescribeResponse>(request, 1, 1), nullptr);
+  EXPECT_LT(PeakMiB(), before + 600);
+  ExpectStillServing();
+}
+
+TEST_F(ConsumerGroupsSessionTest, AFloodOfForgedHeartbeatsHarmsNobody) {
+  ASSERT_EQ(ErrorOf(Joining("a")), ErrorCode::kNone);
+  ConsumerGroupHeartbeatRequest request = Beat("a", 1);
+  auto& owned = request.topic_partitions.emplace();
+  for (int i = 0; i < 3'000; ++i) {  // of which there are not so many, and twice each
+    auto& topic = owned.Add(arena_);
+    topic.topic_id = i % 2 == 0 ? IdOf("t") : base::Uuid::Random();
+    for (const int32_t partition : {i, i, -i, INT32_MAX, INT32_MIN}) {
+      topic.partitions.Add(arena_) = partition;
+    }
+  }
+  EXPECT_EQ(ErrorOf(request), ErrorCode::kNone);
+  for (const int32_t epoch : {INT32_MAX, INT32_MIN, -3, -2, 2}) {
+    EXPECT_NE(ErrorOf(Beat("a", epoch)), ErrorCode::kNone) << epoch;
+    EXPECT_NE(ErrorOf(Beat("b", epoch)), ErrorCode::kNone) << epoch;
+  }
+  for (const std::string& regex :
+       {std::string(10'000, '('), std::string("((a{100}){100}){100}"), std::string("a\\C\xff"),
+        std::string(2'000, '.') + "*", std::string("(?i)") + std::string(20'000, 'x')}) {
+    ConsumerGroupHeartbeatRequest joining = Joining("b");
+    joining.subscribed_topic_regex = regex;
+    const ErrorCode error = ErrorOf(joining);
+    EXPECT_TRUE(error == ErrorCode::kNone || error == ErrorCode::kInvalidRegularExpression)
+        << ErrorName(error);
+  }
+  ConsumerGroupHeartbeatRequest large = Joining("c");
+  for (int i = 0; i < 18; ++i) {
+    large.subscribed_topic_names->Add(arena_) =
+        arena_.CopyText(absl::StrCat(i, std::string(32'000, 'x')));
+  }
+  EXPECT_EQ(ErrorOf(large), ErrorCode::kInvalidRequest) << "a larger one is not recorded";
+  EXPECT_EQ(ErrorOf(Beat("a", 1)), ErrorCode::kNone);
+  ExpectStillServing();
 }
 
 TEST_F(ConsumerGroupsSessionTest, APeerThatGoesHoldsUpNobody) {

@@ -20,7 +20,7 @@ class ConsumerMember : public MemberBase {
   using MemberBase::MemberBase;
 
   task::Task<void> Run() {
-    while (!world_.stop) {
+    while (!Ends()) {
       if (generation_ < 0 && member_id_.empty()) member_id_ = base::Uuid::Random().ToString();
       if (!co_await Heartbeat(std::max(generation_, kJoins))) {
         GiveUp();
@@ -31,6 +31,7 @@ class ConsumerMember : public MemberBase {
       if (world_.misbehave && generation_ >= 0) co_await Misbehave();
       co_await Pause(kGroupHeartbeatMs * base::kNanosPerMilli);
     }
+    if (!world_.stop && generation_ >= 0 && Chance(0.7)) co_await Leave();
   }
 
  private:
@@ -134,12 +135,7 @@ class ConsumerMember : public MemberBase {
   task::Task<void> Misbehave() {
     const uint64_t what = node_.world().rng().Below(60);
     if (what == 0) {
-      // A static one keeps its partitions for its return.
-      const int32_t how = instance_id_.has_value() && Chance(0.7) ? kLeavesForAWhile : kLeaves;
-      Tell(absl::StrCat("leaves with ", how));
-      const bool left = co_await Heartbeat(how);
-      GiveUp();
-      if (left) member_id_.clear();
+      co_await Leave();
       co_await PauseUpTo(base::kNanosPerSecond);
     } else if (what == 1) {
       co_await Stall();
@@ -148,14 +144,24 @@ class ConsumerMember : public MemberBase {
     }
   }
 
+  // A static one may keep its partitions for its return.
+  task::Task<void> Leave() {
+    const int32_t how = instance_id_.has_value() && Chance(0.7) ? kLeavesForAWhile : kLeaves;
+    Tell(absl::StrCat("leaves with ", how));
+    const bool left = co_await Heartbeat(how);
+    GiveUp();
+    if (left) member_id_.clear();
+  }
+
   base::Uuid topic_id_;
 };
 
 }  // namespace
 
-task::Task<void> RunConsumerMember(sim::SimNode* node, std::shared_ptr<GroupsWorld> world,
-                                   std::string group, int number, bool is_static) {
-  return RunMember<ConsumerMember>(node, std::move(world), std::move(group), number, is_static);
+task::Task<void> LiveAsConsumer(sim::SimNode& node, GroupsWorld& world, const MemberSpec& spec,
+                                base::Nanos until) {
+  ConsumerMember member(node, world, spec, until);
+  co_await member.Run();
 }
 
 }  // namespace ringtail::kafka

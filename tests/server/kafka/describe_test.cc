@@ -208,6 +208,47 @@ TEST_F(KafkaDescribeTest, WhereALeaderEpochEnds) {
   }
 }
 
+// As after a restart: nobody has written yet.
+TEST_F(KafkaDescribeTest, ALeaderEpochWithoutRecordsEndsWhereTheLogDoes) {
+  const auto epoch = [&] {
+    return server_->broker(0).image()->FindByName("t")->partitions[0].leader_epoch;
+  };
+  const int32_t first = epoch();
+  server::ProduceOne(*server_, 0, server_->IdOf("t"), MakeBatch({.records = 3}));
+  for (int i = 0; i < 2; ++i) {
+    peer_.reset();
+    ASSERT_TRUE(server_->Stop());
+    Start({.cores = 2});
+  }
+  const int32_t current = epoch();
+  ASSERT_GT(current, first + 1);
+  struct Case {
+    int32_t partition, asked, epoch;
+    int64_t end;
+  };
+  for (const Case& each : std::vector<Case>{{0, first, first, 3},
+                                            {0, first + 1, first, 3},
+                                            {0, current, current, 3},
+                                            {0, current + 1, -1, -1},
+                                            {0, -1, -1, -1},
+                                            {1, first, first, 0},
+                                            {1, current, current, 0},
+                                            {1, current + 1, -1, -1}}) {
+    OffsetForLeaderEpochRequest request;
+    auto& topic = request.topics.Add(arena_);
+    topic.topic = "t";
+    auto& partition = topic.partitions.Add(arena_);
+    partition.partition = each.partition;
+    partition.current_leader_epoch = current;
+    partition.leader_epoch = each.asked;
+    const auto reply = Ask<OffsetForLeaderEpochResponse>(request, 4);
+    const auto& found = reply->body.topics[0].partitions[0];
+    EXPECT_EQ(found.error_code, 0);
+    EXPECT_EQ(found.leader_epoch, each.epoch) << each.partition << ", epoch " << each.asked;
+    EXPECT_EQ(found.end_offset, each.end) << each.partition << ", epoch " << each.asked;
+  }
+}
+
 TEST_F(KafkaDescribeTest, SaslIsToldThatThereIsNone) {
   SaslHandshakeRequest handshake;
   handshake.mechanism = "PLAIN";

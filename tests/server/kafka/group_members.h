@@ -11,11 +11,21 @@
 
 namespace ringtail::kafka {
 
-// Both end when world->stop is set. Members of a group have different numbers; `is_static` has one
-// keep its place when it dies.
-task::Task<void> RunClassicMember(sim::SimNode* node, std::shared_ptr<GroupsWorld> world,
-                                  std::string group, int number, bool is_static);
-task::Task<void> RunConsumerMember(sim::SimNode* node, std::shared_ptr<GroupsWorld> world,
-                                   std::string group, int number, bool is_static);
+enum class Speaks {
+  kClassic,
+  kConsumer,
+  kBoth,  // one after the other, for as long as members misbehave
+};
+
+struct MemberSpec {
+  std::string group;
+  int number = 0;               // another one for each member of a group
+  bool is_static = false;       // keeps its place when it dies
+  bool is_cooperative = false;  // in the classic protocol, and so are the others of its group
+};
+
+// Ends when world->stop is set.
+task::Task<void> RunMember(sim::SimNode* node, std::shared_ptr<GroupsWorld> world, MemberSpec spec,
+                           Speaks speaks);
 
 }  // namespace ringtail::kafka

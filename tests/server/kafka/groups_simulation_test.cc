@@ -1,11 +1,14 @@
-// Groups of both protocols, of members that join, commit, leave, stall and die (group_members.h),
+// Groups of both protocols, and such that go from one to the other and back as their members do
+// one by one. Members join, commit, leave, stall and die (group_members.h)
 // over a broker whose connections are cut and which is stopped, killed and loses power, and starts
 // again on another number of cores. No committed offset goes back, no partition has two owners in
 // one generation or epoch, and every group settles within bounds once the faults have ended.
 // tests/soak/simulation.sh runs many seeds.
+#include <iterator>
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -19,7 +22,16 @@
 namespace ringtail::kafka {
 namespace {
 
-constexpr int kGroups = 4;   // every other one of KIP-848's protocol
+struct GroupKind {
+  Speaks speaks;
+  bool is_cooperative;
+};
+constexpr GroupKind kKinds[] = {{Speaks::kClassic, false},
+                                {Speaks::kConsumer, false},
+                                {Speaks::kClassic, true},
+                                {Speaks::kBoth, false},
+                                {Speaks::kBoth, true}};
+constexpr int kGroups = std::size(kKinds);
 constexpr int kMembers = 3;  // of each
 constexpr base::Nanos kSettledWithin = 20 * base::kNanosPerSecond;
 
@@ -89,9 +101,11 @@ class GroupsSimulation {
           std::make_unique<sim::SimNode>(world_, world_.NewProcess(absl::StrCat("member", i))));
       sim::SimNode* node = nodes_.back().get();
       const int group = i % kGroups;
-      const bool is_static = world_.rng().Chance(0.3);
-      const auto run = group % 2 == 0 ? RunClassicMember : RunConsumerMember;
-      node->Start("member", run(node, members_, GroupId(group), i / kGroups, is_static));
+      MemberSpec spec{.group = GroupId(group),
+                      .number = i / kGroups,
+                      .is_static = world_.rng().Chance(0.3),
+                      .is_cooperative = kKinds[group].is_cooperative};
+      node->Start("member", RunMember(node, members_, std::move(spec), kKinds[group].speaks));
     }
   }
 

@@ -1,4 +1,5 @@
-// What members of both protocols have and do.
+// What members of both protocols have and do. Each lives until its time is over, or until the test
+// ends: then another one may come in its place.
 #pragma once
 
 #include <cstdio>
@@ -13,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "server/kafka/errors.h"
+#include "tests/server/kafka/group_members.h"
 #include "tests/server/kafka/groups_world.h"
 #include "tests/server/kafka/member_link.h"
 #include "tests/sim/node.h"
@@ -21,19 +23,21 @@ namespace ringtail::kafka {
 
 class MemberBase {
  public:
-  MemberBase(sim::SimNode& node, GroupsWorld& world, std::string group, int number, bool is_static)
+  MemberBase(sim::SimNode& node, GroupsWorld& world, const MemberSpec& spec, base::Nanos until)
       : node_(node),
         world_(world),
-        group_id_(std::move(group)),
-        number_(number),
+        group_id_(spec.group),
+        number_(spec.number),
+        until_(until),
         link_(node, world) {
-    if (is_static) instance_id_ = absl::StrCat("instance-", number);
+    if (spec.is_static) instance_id_ = absl::StrCat("instance-", spec.number);
   }
   ~MemberBase() { GiveUp(); }
   MemberBase(const MemberBase&) = delete;
   MemberBase& operator=(const MemberBase&) = delete;
 
  protected:
+  bool Ends() const { return world_.stop || (world_.misbehave && node_.world().now() >= until_); }
   task::Task<void> Pause(base::Nanos duration) {
     co_await node_.scheduler().SleepUntil(node_.world().now() + duration);
   }
@@ -124,6 +128,7 @@ class MemberBase {
       case ErrorCode::kUnknownMemberId:
       case ErrorCode::kFencedInstanceId:
       case ErrorCode::kFencedMemberEpoch:
+      case ErrorCode::kGroupIdNotFound:  // of a consumer group that is a classic one now
         member_id_.clear();
         break;
       case ErrorCode::kIllegalGeneration:
@@ -144,6 +149,7 @@ class MemberBase {
   GroupsWorld& world_;
   const std::string group_id_;
   const int number_;
+  const base::Nanos until_;
   MemberLink link_;
   std::optional<std::string> instance_id_;
   std::string member_id_;
@@ -151,15 +157,9 @@ class MemberBase {
   std::map<int, int64_t> positions_;  // of the partitions that it owns
 };
 
-template <class Member>
-task::Task<void> RunMember(sim::SimNode* node, std::shared_ptr<GroupsWorld> world,
-                           std::string group, int number, bool is_static) {
-  ++world->running;
-  {
-    Member member(*node, *world, std::move(group), number, is_static);
-    co_await member.Run();
-  }
-  --world->running;
-}
+task::Task<void> LiveAsClassic(sim::SimNode& node, GroupsWorld& world, const MemberSpec& spec,
+                               base::Nanos until);
+task::Task<void> LiveAsConsumer(sim::SimNode& node, GroupsWorld& world, const MemberSpec& spec,
+                                base::Nanos until);
 
 }  // namespace ringtail::kafka

@@ -1,31 +1,17 @@
-// Partitions by the id of their topic, as the consumer group protocol of KIP-848 names them, and
-// sets of such.
+// Sets of partitions by the id of their topic, as the consumer group protocol of KIP-848 names
+// them.
 #pragma once
 
 #include <algorithm>
-#include <compare>
-#include <cstdint>
 #include <iterator>
-#include <utility>
 #include <vector>
 
-#include "engine/base/types.h"
+#include "engine/partition/partition_id.h"
 
 namespace ringtail::group {
 
-struct TopicPartition {
-  base::Uuid topic;
-  int32_t partition = 0;
-
-  auto operator<=>(const TopicPartition&) const = default;
-  template <typename H>
-  friend H AbslHashValue(H state, const TopicPartition& each) {
-    return H::combine(std::move(state), each.topic, each.partition);
-  }
-};
-
 // Ascending, and none twice.
-using PartitionSet = std::vector<TopicPartition>;
+using PartitionSet = std::vector<partition::PartitionId>;
 
 inline void Normalize(PartitionSet* partitions) {
   std::sort(partitions->begin(), partitions->end());
@@ -52,7 +38,7 @@ inline bool Includes(const PartitionSet& all, const PartitionSet& part) {
 
 inline bool Meets(const PartitionSet& left, const PartitionSet& right) {
   auto at = left.begin();
-  for (const TopicPartition& each : right) {
+  for (const partition::PartitionId& each : right) {
     at = std::lower_bound(at, left.end(), each);
     if (at == left.end()) return false;
     if (*at == each) return true;
@@ -66,8 +52,8 @@ void ForEachTopic(const PartitionSet& partitions, Taker take) {
   auto begin = partitions.begin();
   while (begin != partitions.end()) {
     auto end = begin;
-    while (end != partitions.end() && end->topic == begin->topic) ++end;
-    take(begin->topic, begin, end);
+    while (end != partitions.end() && end->topic_id == begin->topic_id) ++end;
+    take(begin->topic_id, begin, end);
     begin = end;
   }
 }
