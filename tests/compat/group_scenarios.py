@@ -366,8 +366,8 @@ def group_consumer_protocol(cell):
     _share(cell, protocol="consumer")
 
 
-@scenario("group-migration", "KIP-848")
-def group_migration(cell):
+@scenario("group-consumer-migration", "KIP-848")
+def group_consumer_migration(cell):
     """Two members of the classic protocol are replaced by such of KIP-848's one by one, and these by classic
     ones again: whoever is there shares the partitions, goes on where the others have committed, and each
     record is read once. The group's type is that of KIP-848 as long as it has one such member."""
