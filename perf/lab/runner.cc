@@ -34,6 +34,7 @@ struct Measured {
   PathResult* result = nullptr;
   std::string what;
   int failures = 0;
+  std::string error;  // of the last of them
 };
 
 std::string NameOf(const Group& group, const Cell& cell) {
@@ -97,6 +98,14 @@ class Lab {
                                                     (overhead_s + kCellSecondsMin * (1 + kWarmUp));
       total_s_ = std::max(total_s_, needed_s);
     }
+    // Forgiven, but there was no other round.
+    for (const std::vector<Measured>& row : cells_) {
+      for (const Measured& cell : row) {
+        if (!cell.result->measured() && cell.result->unavailable.empty()) {
+          cell.result->unavailable = cell.error;
+        }
+      }
+    }
   }
 
  private:
@@ -134,8 +143,9 @@ class Lab {
     } catch (const std::exception& error) {
       // A stop ends the measured process, too.
       if (hooks_.stop && hooks_.stop()) return;
+      cell.error = std::string("failed: ") + error.what();
       if (++cell.failures < 2) return;
-      cell.result->unavailable = std::string("failed: ") + error.what();
+      cell.result->unavailable = cell.error;
     }
     if (!cell.result->unavailable.empty()) cell.result->rounds.clear();
   }

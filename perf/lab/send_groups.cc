@@ -1,4 +1,5 @@
 // Sends of file ranges to clients that ask for them.
+#include <exception>
 #include <memory>
 #include <utility>
 
@@ -28,6 +29,7 @@ constexpr io::SendPath kEnginePaths[] = {io::SendPath::kAuto,         io::SendPa
 constexpr int64_t kHotBytes = 64 << 20;
 constexpr int64_t kColdBytes = 256 << 20;
 constexpr int kWindow = 2;
+constexpr double kServerEndSeconds = 5;
 
 // What all cells of a run send from; made when the first one needs it.
 class SourceFile {
@@ -63,15 +65,20 @@ perf::Figures Measure(SourceFile& source, raw::ChunkOptions options, const Serve
   return perf::RunIsolated(
       [&] {
         const perf::Listener listener = perf::ListenLoopback();
-        const perf::Child server = perf::Child::Fork([&] {
-          perf::PinToCpu(perf::kServerCpu);
+        perf::Isolated server(perf::kServerCpu, [&] {
           serve(options, listener.fd.get());
+          return perf::Figures();
         });
         perf::PinToCpu(perf::kClientCpu);
         perf::ChunkLoad load = {options.connections, kWindow, raw::kFetchRequestBytes,
                                 options.chunk_bytes, 0};
         if (options.cold) load.bytes_max = source.bytes();
-        return perf::RunChunkClient(listener.port, server.pid(), load, seconds);
+        try {
+          return perf::RunChunkClient(listener.port, server.pid(), load, seconds);
+        } catch (const std::exception&) {
+          server.Await(kServerEndSeconds);  // its own words, if it failed first
+          throw;
+        }
       },
       perf::DeadlineSeconds(seconds));
 }

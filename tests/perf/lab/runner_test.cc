@@ -83,6 +83,11 @@ TEST_F(RunnerTest, AFailureIsForgivenOnce) {
   const LabResult result = Measure({{"one", {}, {failing(1000)}}});
   EXPECT_EQ(tries, 2);
   EXPECT_EQ(result.groups[0].paths[0].unavailable, "failed: it broke");
+  tries = 0;
+  options_.quick = true;
+  options_.rounds = 1;
+  EXPECT_EQ(Measure({{"one", {}, {failing(1)}}}).groups[0].paths[0].unavailable, "failed: it broke")
+      << "there was no other round";
 }
 
 TEST_F(RunnerTest, FiguresThatAreNotInAllRoundsAreLeftOut) {
