@@ -10,6 +10,7 @@
 #include "perf/lib/check.h"
 #include "perf/lib/clock.h"
 #include "perf/lib/timed_work.h"
+#include "perf/lib/work_meter.h"
 
 namespace ringtail::perf {
 namespace {
@@ -89,6 +90,32 @@ TEST(TimedWorkTest, CountsWhatEndsWithinTheMeasuredTimeOnly) {
   const double seconds = operations / work.figures().at("ops_per_s");
   EXPECT_GE(seconds, 0.001);
   EXPECT_NEAR(work.figures().at("gb_per_s") * 1e9 * seconds, 10 * operations, 1);
+}
+
+// The counts of another process are its own, not those of who measures.
+TEST(WorkMeterTest, MeasuresTheProcessThatItIsGiven) {
+  constexpr int kCalls = 1000;
+  int begin[2], end[2];
+  ASSERT_EQ(pipe(begin), 0);
+  ASSERT_EQ(pipe(end), 0);
+  const Child child = Child::Fork([&] {
+    char byte = 0;
+    Require(read(begin[0], &byte, 1) == 1, "read");
+    for (int i = 0; i < kCalls; ++i) getppid();
+    Require(write(end[1], &byte, 1) == 1, "write");
+    pause();
+  });
+  WorkMeter meter(child.pid());
+  char byte = 0;
+  ASSERT_EQ(write(begin[1], &byte, 1), 1);
+  ASSERT_EQ(read(end[0], &byte, 1), 1);
+  const Figures figures = meter.Finish(1, 0);
+  EXPECT_GT(figures.at("cpu_us_per_op"), 0);
+  EXPECT_GE(figures.at("switches_per_op"), 1);
+  // Where the machine lets them be counted.
+  const auto calls = figures.find("syscalls_per_op");
+  if (calls != figures.end()) EXPECT_GE(calls->second, kCalls);
+  for (const int fd : {begin[0], begin[1], end[0], end[1]}) close(fd);
 }
 
 }  // namespace

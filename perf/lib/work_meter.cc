@@ -1,7 +1,6 @@
 #include "perf/lib/work_meter.h"
 
 #include <linux/perf_event.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -11,8 +10,6 @@
 #include <fstream>
 #include <string>
 #include <system_error>
-
-#include "perf/lib/clock.h"
 
 namespace ringtail::perf {
 namespace {
@@ -54,26 +51,18 @@ Fd CountSyscalls(pid_t pid) {
   attributes.size = sizeof(attributes);
   attributes.config = id;
   attributes.inherit = 1;
-  return Fd(
-      static_cast<int>(syscall(SYS_perf_event_open, &attributes, 0, -1, -1, PERF_FLAG_FD_CLOEXEC)));
+  return Fd(static_cast<int>(
+      syscall(SYS_perf_event_open, &attributes, pid, -1, -1, PERF_FLAG_FD_CLOEXEC)));
 }
 
 }  // namespace
 
 WorkMeter::WorkMeter(pid_t pid)
-    : pid_(pid),
-      syscalls_(CountSyscalls(pid)),
-      start_ns_(NowNs()),
-      start_cpu_ns_(ProcessCpuNs(pid)),
-      start_switches_(Switches(pid)) {}
-
-double WorkMeter::WallSeconds() const {
-  return static_cast<double>(NowNs() - start_ns_) / kNsPerSecond;
-}
+    : pid_(pid), syscalls_(CountSyscalls(pid)), start_switches_(Switches(pid)), meter_(pid) {}
 
 Figures WorkMeter::Finish(int64_t operations, int64_t bytes) {
-  const double wall_s = WallSeconds();
-  const double cpu_s = static_cast<double>(ProcessCpuNs(pid_) - start_cpu_ns_) / kNsPerSecond;
+  const double wall_s = meter_.WallSeconds();
+  const double cpu_s = meter_.CpuSeconds();
   const auto count = static_cast<double>(operations);
   Figures figures = {
       {"ops_per_s", count / wall_s},

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "perf/lib/clock.h"
 #include "perf/lib/latencies.h"
 #include "perf/lib/os.h"
 #include "perf/lib/rounds.h"
@@ -20,7 +21,6 @@ class WorkMeter {
   // that it makes from now on.
   explicit WorkMeter(pid_t pid = getpid());
 
-  double WallSeconds() const;
   // An operation that took so long.
   void Add(int64_t latency_ns) { latencies_.Add(latency_ns); }
 
@@ -34,9 +34,8 @@ class WorkMeter {
   Latencies latencies_;
   pid_t pid_;
   Fd syscalls_;
-  int64_t start_ns_;
-  int64_t start_cpu_ns_;
   int64_t start_switches_;
+  Meter meter_;
 };
 
 }  // namespace ringtail::perf
