@@ -12,6 +12,7 @@
 #include "perf/lib/clock.h"
 #include "perf/lib/os.h"
 #include "perf/lib/report.h"
+#include "perf/raw/ring.h"
 
 namespace ringtail::raw {
 namespace {
@@ -59,31 +60,15 @@ void AppendWithPwritev(const AppendOptions& options, Target& target, const perf:
   }
 }
 
-// A ring of the kind the broker uses: one issuer, completions run when it asks for them.
-class Ring {
- public:
-  Ring(const AppendOptions& options, int fd, const perf::Buffer& batch) {
-    io_uring_params params = {};
-    params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                   IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL;
-    CheckRing(io_uring_queue_init_params(64, &ring_, &params), "io_uring_queue_init_params");
-    if (options.method != AppendMethod::kRingFixed) return;
-    const iovec vector = {batch.data(), batch.size()};
-    CheckRing(io_uring_register_buffers(&ring_, &vector, 1), "io_uring_register_buffers");
-    CheckRing(io_uring_register_files(&ring_, &fd, 1), "io_uring_register_files");
-  }
-  ~Ring() { io_uring_queue_exit(&ring_); }
+void Register(Ring& ring, int fd, const perf::Buffer& batch) {
+  const iovec vector = {batch.data(), batch.size()};
+  CheckRing(io_uring_register_buffers(ring.get(), &vector, 1), "io_uring_register_buffers");
+  CheckRing(io_uring_register_files(ring.get(), &fd, 1), "io_uring_register_files");
+}
 
-  io_uring* get() { return &ring_; }
-
- private:
-  io_uring ring_;
-};
-
-void PrepareWrite(const AppendOptions& options, io_uring* ring, int fd, const perf::Buffer& batch,
+void PrepareWrite(const AppendOptions& options, Ring& ring, int fd, const perf::Buffer& batch,
                   int64_t position) {
-  io_uring_sqe* sqe = io_uring_get_sqe(ring);
-  Require(sqe != nullptr, "the submission queue is full");
+  io_uring_sqe* sqe = ring.Entry();
   const auto size = static_cast<unsigned>(batch.size());
   if (options.method == AppendMethod::kRingFixed) {
     io_uring_prep_write_fixed(sqe, 0, batch.data(), size, position, 0);
@@ -94,23 +79,21 @@ void PrepareWrite(const AppendOptions& options, io_uring* ring, int fd, const pe
 }
 
 void AppendWithRing(const AppendOptions& options, Target& target, const perf::Buffer& batch) {
-  Ring ring(options, target.fd(), batch);
+  Ring ring(RingOptions{});
+  if (options.method == AppendMethod::kRingFixed) Register(ring, target.fd(), batch);
   int in_flight = 0;
   int64_t position = 0;
   while (position < options.total_bytes || in_flight > 0) {
     for (; in_flight < options.in_flight && position < options.total_bytes; ++in_flight) {
       target.Reserve(position + options.batch_bytes);
-      PrepareWrite(options, ring.get(), target.fd(), batch, position);
+      PrepareWrite(options, ring, target.fd(), batch, position);
       position += options.batch_bytes;
     }
-    CheckRing(io_uring_submit_and_wait(ring.get(), 1), "io_uring_submit_and_wait");
-    io_uring_cqe* cqe;
-    while (io_uring_peek_cqe(ring.get(), &cqe) == 0) {
-      Require(CheckRing(cqe->res, "ring write") == options.batch_bytes,
+    ring.SubmitAndWait(1);
+    in_flight -= static_cast<int>(ring.Reap([&](const io_uring_cqe& completion) {
+      Require(CheckRing(completion.res, "ring write") == options.batch_bytes,
               "the ring wrote less than the batch");
-      io_uring_cqe_seen(ring.get(), cqe);
-      --in_flight;
-    }
+    }));
   }
 }
 

@@ -13,6 +13,7 @@
 
 #include "perf/lib/check.h"
 #include "perf/lib/os.h"
+#include "perf/raw/due_requests.h"
 #include "perf/raw/ring.h"
 
 namespace ringtail::raw {
@@ -34,9 +35,7 @@ constexpr uint64_t kKindMask = (1u << kKindBits) - 1;
 
 struct Connection {
   perf::Fd socket;
-  char requests[4096];
-  int64_t request_bytes = 0;
-  int64_t due = 0;
+  DueRequests due;
   bool closed = false;
 
   bool sending = false;  // a chunk
@@ -132,8 +131,8 @@ class Server {
 
   void Receive(Connection& connection) {
     io_uring_sqe* sqe = ring_.Entry();
-    io_uring_prep_recv(sqe, connection.socket.get(), connection.requests,
-                       sizeof(connection.requests), 0);
+    io_uring_prep_recv(sqe, connection.socket.get(), connection.due.memory(),
+                       DueRequests::memory_bytes(), 0);
     Mark(sqe, connection, kReceive);
   }
 
@@ -169,9 +168,7 @@ class Server {
       connection.closed = true;
       return;
     }
-    connection.request_bytes += result;
-    connection.due += connection.request_bytes / kFetchRequestBytes;
-    connection.request_bytes %= kFetchRequestBytes;
+    connection.due.Received(result);
     Receive(connection);
     if (!connection.sending) Next(connection);
   }
@@ -182,10 +179,10 @@ class Server {
     if (connection.sending && connection.sent == options_.chunk_bytes) {
       connection.sending = false;
       connection.position = (connection.position + options_.chunk_bytes) % size_;
-      --connection.due;
+      connection.due.Answered();
     }
     if (!connection.sending) {
-      if (connection.due == 0) return;
+      if (connection.due.count() == 0) return;
       // The buffer is the peer's until the kernel has said that nothing reads it.
       if (options_.method == ChunkMethod::kZeroCopyFixed && connection.lent > 0) return;
       connection.sending = true;

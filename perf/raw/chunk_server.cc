@@ -23,30 +23,7 @@ using perf::CheckCall;
 struct Connection {
   perf::Fd socket;
   std::unique_ptr<RangeSender> sender;
-  int64_t request_bytes = 0;
-  int64_t due = 0;
-
-  // False at the end of the stream.
-  bool TakeRequests() {
-    char requests[4096];
-    const ssize_t received = recv(socket.get(), requests, sizeof(requests), MSG_DONTWAIT);
-    if (received < 0 && errno == EAGAIN) return true;
-    if (received <= 0) return false;
-    request_bytes += received;
-    due += request_bytes / kFetchRequestBytes;
-    request_bytes %= kFetchRequestBytes;
-    return true;
-  }
-
-  // Until nothing is due or the socket is full; false when the peer is gone.
-  bool Serve() {
-    if (!TakeRequests()) return false;
-    while (due > 0 && sender->SendChunk()) {
-      --due;
-      if (due == 0 && !TakeRequests()) return false;
-    }
-    return true;
-  }
+  DueRequests due;
 };
 
 FetchMethod MethodOf(ChunkMethod method) {
@@ -88,7 +65,7 @@ void ServeByCalls(const ChunkOptions& options, std::vector<perf::Fd> sockets) {
     for (int i = 0; i < ready; ++i) {
       auto& each = *static_cast<Connection*>(events[i].data.ptr);
       const bool gone = (events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
-      if (!gone && each.Serve()) continue;
+      if (!gone && ServeRequests(each.socket.get(), each.due, *each.sender)) continue;
       each.socket.Close();
       --open;
     }

@@ -10,6 +10,7 @@
 
 #include "perf/lib/check.h"
 #include "perf/lib/clock.h"
+#include "perf/lib/isolated.h"
 #include "perf/lib/latencies.h"
 
 namespace ringtail::raw {
@@ -27,7 +28,6 @@ void SleepUntil(int64_t at_ns) {
 }
 
 perf::Figures PacedWrites(const std::string& directory, double rate_per_s, int64_t writes) {
-  perf::PinToCpu(perf::kServerCpu);
   prctl(PR_SET_TIMERSLACK, 1UL);
   DirectFile file(directory);
   const auto interval_ns = static_cast<int64_t>(1e9 / rate_per_s);
@@ -130,25 +130,7 @@ void DirectFile::Write(int64_t bytes) {
 
 perf::Figures RunPacedDirectWrites(const std::string& directory, double rate_per_s,
                                    int64_t writes) {
-  int ends[2];
-  CheckCall(pipe2(ends, O_CLOEXEC), "pipe2");
-  const perf::Fd from(ends[0]);
-  perf::Fd to(ends[1]);
-  const perf::Child writer = perf::Child::Fork([&] {
-    const perf::Figures figures = PacedWrites(directory, rate_per_s, writes);
-    for (const char* name : {"p50_us", "p99_us", "cpu_us_per_request"}) {
-      const double value = figures.at(name);
-      Require(write(to.get(), &value, sizeof(value)) == sizeof(value), "write to the pipe");
-    }
-  });
-  to.Close();
-  perf::Figures figures;
-  for (const char* name : {"p50_us", "p99_us", "cpu_us_per_request"}) {
-    double value = 0;
-    Require(read(from.get(), &value, sizeof(value)) == sizeof(value), "the writer failed");
-    figures[name] = value;
-  }
-  return figures;
+  return perf::RunIsolated([&] { return PacedWrites(directory, rate_per_s, writes); });
 }
 
 }  // namespace ringtail::raw

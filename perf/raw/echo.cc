@@ -12,6 +12,7 @@
 
 #include "perf/lib/check.h"
 #include "perf/lib/os.h"
+#include "perf/raw/ring.h"
 
 namespace ringtail::raw {
 namespace {
@@ -92,33 +93,26 @@ void ServeEpoll(Handler& handler, int socket) {
 // One receive always armed; the reply's send and the next receive go in with one system call, which
 // also waits.
 void ServeRing(Handler& handler, int socket) {
-  io_uring ring;
-  io_uring_params params = {};
-  params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL;
-  CheckRing(io_uring_queue_init_params(8, &ring, &params), "io_uring_queue_init_params");
+  Ring ring({.entries = 8});
   while (true) {
-    io_uring_sqe* sqe = io_uring_get_sqe(&ring);
+    io_uring_sqe* sqe = ring.Entry();
     io_uring_prep_recv(sqe, socket, handler.free(), handler.free_bytes(), 0);
     io_uring_sqe_set_data64(sqe, 1);
     ssize_t received = -1;
     while (received < 0) {
-      CheckRing(io_uring_submit_and_wait(&ring, 1), "io_uring_submit_and_wait");
-      io_uring_cqe* cqe;
-      while (io_uring_peek_cqe(&ring, &cqe) == 0) {
-        const int result = CheckRing(cqe->res, "ring receive or send");
-        if (io_uring_cqe_get_data64(cqe) == 1) received = result;
-        io_uring_cqe_seen(&ring, cqe);
-      }
+      ring.SubmitAndWait(1);
+      ring.Reap([&](const io_uring_cqe& completion) {
+        const int result = CheckRing(completion.res, "ring receive or send");
+        if (completion.user_data == 1) received = result;
+      });
     }
     if (received == 0) break;
     const perf::Bytes replies = handler.Take(static_cast<size_t>(received));
     if (replies.size == 0) continue;
-    sqe = io_uring_get_sqe(&ring);
+    sqe = ring.Entry();
     io_uring_prep_send(sqe, socket, replies.data, replies.size, MSG_NOSIGNAL | MSG_WAITALL);
     io_uring_sqe_set_data64(sqe, 2);
   }
-  io_uring_queue_exit(&ring);
 }
 
 void Serve(const EchoOptions& options, int listener) {

@@ -15,27 +15,6 @@ namespace {
 
 using perf::CheckCall;
 
-// Adds the requests that have come to `due`. False at the end of the stream.
-bool TakeRequests(int socket, int64_t& request_bytes, int64_t& due) {
-  char requests[4096];
-  const ssize_t received = recv(socket, requests, sizeof(requests), MSG_DONTWAIT);
-  if (received < 0 && errno == EAGAIN) return true;
-  if (received <= 0) return false;
-  request_bytes += received;
-  due += request_bytes / kFetchRequestBytes;
-  request_bytes %= kFetchRequestBytes;
-  return true;
-}
-
-// Sends what is due: true once all of it is out, false where the socket is full.
-bool SendDue(const FetchOptions& options, RangeSender& sender, int64_t& due) {
-  while (due > 0) {
-    if (!sender.SendChunk()) return false;
-    if (options.on_request) --due;
-  }
-  return true;
-}
-
 void ServeConnection(const FetchOptions& options, const std::string& file, int socket) {
   perf::SetNonBlocking(socket);
   perf::SetNoDelay(socket);
@@ -44,15 +23,16 @@ void ServeConnection(const FetchOptions& options, const std::string& file, int s
   epoll_event event = {};
   event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
   CheckCall(epoll_ctl(poller.get(), EPOLL_CTL_ADD, socket, &event), "epoll_ctl");
-  int64_t request_bytes = 0;
-  int64_t due = 0;
+  DueRequests due;
   while (true) {
     CheckCall(epoll_wait(poller.get(), &event, 1, -1), "epoll_wait");
     if ((event.events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) return;
-    do {
-      if (options.on_request && !TakeRequests(socket, request_bytes, due)) return;
-      if (!options.on_request) due = 1;
-    } while (due > 0 && SendDue(options, sender, due));
+    if (options.on_request) {
+      if (!ServeRequests(socket, due, sender)) return;
+      continue;
+    }
+    while (sender.SendChunk()) {
+    }
   }
 }
 

@@ -93,4 +93,13 @@ ssize_t RangeSender::SpliceSome() {
                 SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
 }
 
+bool ServeRequests(int socket, DueRequests& due, RangeSender& sender) {
+  if (!due.Take(socket)) return false;
+  while (due.count() > 0 && sender.SendChunk()) {
+    due.Answered();
+    if (due.count() == 0 && !due.Take(socket)) return false;
+  }
+  return true;
+}
+
 }  // namespace ringtail::raw

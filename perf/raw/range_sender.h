@@ -8,6 +8,7 @@
 #include <string>
 
 #include "perf/lib/os.h"
+#include "perf/raw/due_requests.h"
 #include "perf/raw/fetch.h"
 
 namespace ringtail::raw {
@@ -43,5 +44,9 @@ class RangeSender {
   perf::Fd pipe_out_;
   const char* mapping_ = nullptr;
 };
+
+// Takes requests and sends a chunk for each, until nothing is due or the socket is full; false when
+// the peer is gone.
+bool ServeRequests(int socket, DueRequests& due, RangeSender& sender);
 
 }  // namespace ringtail::raw
