@@ -145,7 +145,10 @@ void JournalPartition::Finish(const Op& op) {
       break;
     case EntryType::kTruncate:
       log_start_ = StartAfterCut(op.entry, log_start_);
-      for (uint64_t* segment : {&settled_segment_, &durable_segment_, &told_segment_}) {
+      if (published_.seq >= cut_seq_) cut_segment_ = UINT64_MAX;  // of earlier ones
+      cut_seq_ = op.seq;
+      for (uint64_t* segment :
+           {&settled_segment_, &durable_segment_, &told_segment_, &cut_segment_}) {
         *segment = std::min(*segment, op.entry.segment_base);
       }
       break;
@@ -217,6 +220,13 @@ void JournalPartition::Publish(const Mark& mark) {
     files_.pop_front();
   }
   live_since_ = mark.taken_at;
+}
+
+uint64_t JournalPartition::NeededFrom() const {
+  const auto record = Record();
+  if (!record.has_value()) return 0;
+  return published_.seq < cut_seq_ ? std::min(record->segment_base, cut_segment_)
+                                   : record->segment_base;
 }
 
 std::optional<CheckpointRecord> JournalPartition::Record() const {

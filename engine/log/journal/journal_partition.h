@@ -103,8 +103,8 @@ class JournalPartition : public JournalClient, public task::ListNode {
   // The largest start that a durable TRIM, or a TRUNCATE that starts afresh, has named.
   uint64_t durable_start() const { return durable_start_; }
 
-  // The segment that the older of the two newest checkpoints has R in: whichever of them a start
-  // finds, it touches nothing below. See JournalSync::Settle.
+  // The lowest segment that a start needs as it was, by the older of the two newest checkpoints:
+  // whichever of them it finds, it touches nothing below. See JournalSync::Settle.
   uint64_t settled_segment() const { return settled_segment_; }
 
   const base::Uuid& topic_id() const { return topic_id_; }
@@ -124,6 +124,8 @@ class JournalPartition : public JournalClient, public task::ListNode {
   bool dropped() const { return published_.dropped; }
   // nullopt: there is nothing to say yet.
   std::optional<CheckpointRecord> Record() const;
+  // The lowest segment that a start by Record() needs as it was: R's, or one that is cut behind S.
+  uint64_t NeededFrom() const;
   JournaledLog& log() { return log_; }
   // Files with live entries, oldest first.
   template <class Visit>
@@ -181,9 +183,13 @@ class JournalPartition : public JournalClient, public task::ListNode {
   bool has_base_ = false;
   bool has_record_ = false;
   Mark published_;
-  uint64_t told_segment_ = 0;     // R's in the checkpoint that is being written, then in the newest
-  uint64_t durable_segment_ = 0;  // in the newest durable one
-  uint64_t settled_segment_ = 0;  // in the one before
+  // NeededFrom() by the checkpoint that is being written, then by the newest; by the newest durable
+  // one; by the one before.
+  uint64_t told_segment_ = 0;
+  uint64_t durable_segment_ = 0;
+  uint64_t settled_segment_ = 0;
+  uint64_t cut_seq_ = 0;               // of the last TRUNCATE
+  uint64_t cut_segment_ = UINT64_MAX;  // the lowest that one behind S has cut
   bool poisoned_ = false;
   bool syncing_ = false;
   class JournalSync* sync_ = nullptr;

@@ -335,10 +335,9 @@ Checkpoint JournalSync::Build(uint32_t tail) const {
   checkpoint.held = carried_held_;
   std::set<std::pair<base::Uuid, uint32_t>> present;
   for (JournalPartition* partition : partitions_) {
-    partition->told_segment_ = 0;
+    partition->told_segment_ = partition->NeededFrom();
     if (const auto record = partition->Record()) {
       checkpoint.records.push_back(*record);
-      partition->told_segment_ = record->segment_base;
       present.emplace(record->topic_id, record->partition);
       // Nothing of it is in the journal that is not in place: a frame that is lost below cannot
       // have been its own.
@@ -390,8 +389,7 @@ task::Task<absl::Status> JournalSync::WriteCheckpoint() {
 task::Task<absl::Status> JournalSync::Settle(JournalPartition* partition) {
   constexpr int kSlots = 2;
   for (int i = 0; i < kSlots; ++i) {
-    const auto record = partition->Record();
-    if (!record.has_value() || partition->settled_segment() >= record->segment_base) break;
+    if (partition->settled_segment() >= partition->NeededFrom()) break;
     RT_CO_RETURN_IF_ERROR(co_await WriteCheckpoint());
   }
   co_return absl::OkStatus();

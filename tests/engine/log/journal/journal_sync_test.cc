@@ -483,6 +483,52 @@ TEST(JournalSyncTest, SyncThatEndsLateTakesNoSyncedEndBack) {
   EXPECT_EQ(bench.Newest()->records[0].position, 90u);
 }
 
+// A start redoes a cut whose entry still counts, whatever the record says that was synced since:
+// the segment that it cuts must be there, and so must be those above it until they are made again.
+TEST(JournalSyncTest, WhatACutLeftMayBeRewrittenOnceItsEntryCountsNoMore) {
+  Bench bench(1, 1);
+  bench.Append(0, 100);
+  bench.world.RunFor(kMilli);
+  JournalPartition& partition = bench.logs[0]->partition();
+  const auto apply = [&](EntryType type, uint8_t flags, const LogEnd& end) {
+    const task::Scheduler::Scope scope(bench.node->scheduler());
+    const auto staged = partition.Stage({.type = static_cast<uint8_t>(type),
+                                         .flags = flags,
+                                         .end_offset = end.offset,
+                                         .segment_base = end.segment_base,
+                                         .position = end.position},
+                                        base::ByteView());
+    ASSERT_TRUE(staged.ok());
+    partition.Applied(staged.op);
+  };
+  const auto settle = [&] { return bench.node->Run(bench.sync->Settle(&partition)); };
+  apply(EntryType::kInPlace, kInPlacePageCache, {40, 30, 80});
+  bench.world.RunFor(20'000 * kMilli);
+  ASSERT_FALSE(partition.has_live_entries());
+  ASSERT_TRUE(settle().ok());
+  EXPECT_EQ(partition.settled_segment(), 30u);
+
+  apply(EntryType::kTruncate, 0, {25, 20, 50});
+  bench.world.RunFor(kMilli);
+  {
+    const task::Scheduler::Scope scope(bench.node->scheduler());
+    partition.SyncedTo({70, 60, 90});  // two segments were filled since
+  }
+  for (int slot = 0; slot < 2; ++slot) {
+    ASSERT_TRUE(bench.node->Run(bench.sync->WriteCheckpoint()).ok());
+  }
+  ASSERT_EQ(bench.Newest()->records[0].segment_base, 60u);
+  EXPECT_EQ(partition.settled_segment(), 20u);
+  const uint64_t checkpoints = bench.sync->metrics().checkpoints;
+  ASSERT_TRUE(settle().ok());
+  EXPECT_EQ(bench.sync->metrics().checkpoints, checkpoints) << "nothing new to say";
+
+  bench.world.RunFor(20'000 * kMilli);  // synced in place
+  ASSERT_FALSE(partition.has_live_entries());
+  ASSERT_TRUE(settle().ok());
+  EXPECT_EQ(partition.settled_segment(), 60u);
+}
+
 TEST(JournalSyncDeathTest, EntryThatDoesNotContinueTheLog) {
   Bench bench(1, 1);
   bench.Append(0, 100);
