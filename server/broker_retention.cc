@@ -17,8 +17,8 @@ constexpr int64_t kMiB = 1 << 20;
 }  // namespace
 
 task::Task<void> Broker::RetainOnce() {
-  const auto retained = [](const partition::Partition& each) { return each.retention().any(); };
-  for (const partition::PartitionId& id : partitions_.Select(retained)) {
+  const auto wanted = [](const partition::Partition& each) { return each.wants_retention(); };
+  for (const partition::PartitionId& id : partitions_.Select(wanted)) {
     if (closed_) co_return;
     partition::Partition* partition = partitions_.Find(id);
     if (partition == nullptr) continue;

@@ -212,6 +212,9 @@ class Log : private JournaledLog {
   // durable_end.
   task::Task<absl::Status> Trim(base::Offset start);
   // Removes segments that lie wholly below log_start; never the last one. Returns how many.
+  bool HasSegmentsBelowStart() const {
+    return segments_.size() > 1 && segments_[1]->base() <= log_start_;
+  }
   task::Task<absl::StatusOr<size_t>> RemoveSegmentsBelowStart();
   // What retention judges by, oldest first; max_timestamp_ms may have to be read.
   task::Task<absl::StatusOr<std::vector<SegmentInfo>>> Segments();

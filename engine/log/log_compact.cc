@@ -55,7 +55,10 @@ task::Task<absl::StatusOr<base::Offset>> Log::CompactableEnd() {
   base::Offset limit = synced_end_;
   if (journal_ != nullptr) {
     RT_CO_RETURN_IF_ERROR(co_await env_.journal()->sync().Settle(journal_.get()));
-    limit = base::Offset(static_cast<int64_t>(journal_->settled_segment()));
+    // An IN_PLACE may come to name where the log ends now: in a full segment, if the active one is
+    // empty.
+    limit = base::Offset(
+        static_cast<int64_t>(std::min(journal_->settled_segment(), WrittenPlace().segment_base)));
   }
   limit = std::min(limit, durable_end_);
   base::Offset end = segments_.front()->base();
@@ -84,7 +87,8 @@ task::Task<absl::StatusOr<CompactionResult>> Log::CompactNow(CompactionRange ran
   std::vector<CompactionSource> sources;
   for (size_t i = 0; i + 1 < segments_.size() && segments_[i + 1]->base() <= range.end; ++i) {
     Segment& segment = *segments_[i];
-    if (!segment.saved) break;  // past CompactableEnd()
+    if (!segment.saved) break;                             // past CompactableEnd()
+    if (segments_[i + 1]->base() <= log_start_) continue;  // RemoveSegmentsBelowStart() has it
     sources.push_back({segment.base(), segments_[i + 1]->base(), segment.file(),
                        segment.written_bytes, segment.index().size_bytes()});
   }

@@ -136,7 +136,8 @@ class Partition : private log::LogObserver {
   // In force for what comes from now on; another durability once what is queued is written,
   // retention at the next look. (Of the producers' options nothing changes.)
   void SetConfig(const PartitionConfig& config);
-  const RetentionConfig& retention() const { return config_.retention; }
+  // Whether Retain() may have something to do, now or later.
+  bool wants_retention() const { return config_.retention.any() || log_->HasSegmentsBelowStart(); }
   // Removes what retention lets go. What it removed.
   task::Task<absl::StatusOr<RetentionPlan>> Retain();
 

@@ -26,8 +26,9 @@ task::Task<absl::StatusOr<RetentionPlan>> Partition::Retain() {
   const task::AsyncMutex::Held held(trim_mutex_);
   // Whoever asks for a longer retention and is told that it holds counts on what is still there.
   if (!(config_.retention == config)) co_return RetentionPlan();
-  if (plan.start > log_->log_start()) {
-    RT_CO_RETURN_IF_ERROR(co_await log_->Trim(plan.start));
+  if (plan.start > log_->log_start()) RT_CO_RETURN_IF_ERROR(co_await log_->Trim(plan.start));
+  // Those too that a crash, or an error, has left behind a start that was moved before.
+  if (log_->HasSegmentsBelowStart()) {
     RT_CO_RETURN_IF_ERROR((co_await log_->RemoveSegmentsBelowStart()).status());
   }
   co_return plan;

@@ -141,16 +141,12 @@ void JournalPartition::Finish(const Op& op) {
       leader_epoch_ = std::max(leader_epoch_, op.entry.leader_epoch);
       break;
     case EntryType::kInPlace:
+      NotePlace(op.seq, op.entry.segment_base);
       page_cache_ = (op.entry.flags & kInPlacePageCache) != 0;
       break;
     case EntryType::kTruncate:
       log_start_ = StartAfterCut(op.entry, log_start_);
-      if (published_.seq >= cut_seq_) cut_segment_ = UINT64_MAX;  // of earlier ones
-      cut_seq_ = op.seq;
-      for (uint64_t* segment :
-           {&settled_segment_, &durable_segment_, &told_segment_, &cut_segment_}) {
-        *segment = std::min(*segment, op.entry.segment_base);
-      }
+      NotePlace(op.seq, op.entry.segment_base);
       break;
     case EntryType::kTrim:
       log_start_ = std::max(log_start_, op.entry.base_offset);
@@ -158,6 +154,14 @@ void JournalPartition::Finish(const Op& op) {
     case EntryType::kDrop:
       dropped_ = true;
       break;
+  }
+}
+
+void JournalPartition::NotePlace(uint64_t seq, uint64_t segment_base) {
+  while (!places_.empty() && places_.back().segment_base >= segment_base) places_.pop_back();
+  places_.push_back({seq, segment_base});
+  for (uint64_t* segment : {&settled_segment_, &durable_segment_, &told_segment_}) {
+    *segment = std::min(*segment, segment_base);
   }
 }
 
@@ -213,6 +217,7 @@ void JournalPartition::Publish(const Mark& mark) {
   const bool later = synced_to_ == done_end_ && synced_to_.offset > mark.end.offset;
   if (mark.page_cache && page_cache_ && later) published_.end = synced_to_;
   has_record_ = true;
+  std::erase_if(places_, [&](const Place& place) { return place.seq <= mark.seq; });
   while (!files_.empty()) {
     const bool synced =
         files_.size() > 1 ? mark.seq + 1 >= files_[1].first_seq : mark.seq >= last_seq_;
@@ -225,8 +230,8 @@ void JournalPartition::Publish(const Mark& mark) {
 uint64_t JournalPartition::NeededFrom() const {
   const auto record = Record();
   if (!record.has_value()) return 0;
-  return published_.seq < cut_seq_ ? std::min(record->segment_base, cut_segment_)
-                                   : record->segment_base;
+  return places_.empty() ? record->segment_base
+                         : std::min(record->segment_base, places_.front().segment_base);
 }
 
 std::optional<CheckpointRecord> JournalPartition::Record() const {

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "engine/base/bytes.h"
@@ -124,7 +125,7 @@ class JournalPartition : public JournalClient, public task::ListNode {
   bool dropped() const { return published_.dropped; }
   // nullopt: there is nothing to say yet.
   std::optional<CheckpointRecord> Record() const;
-  // The lowest segment that a start by Record() needs as it was: R's, or one that is cut behind S.
+  // The lowest segment that a start by Record() needs as it was: R's, or that of an entry behind S.
   uint64_t NeededFrom() const;
   JournaledLog& log() { return log_; }
   // Files with live entries, oldest first.
@@ -156,6 +157,7 @@ class JournalPartition : public JournalClient, public task::ListNode {
   Op* Find(uint64_t op);
   void Advance();
   void Finish(const Op& op);
+  void NotePlace(uint64_t seq, uint64_t segment_base);
 
   Journal& journal_;
   JournaledLog& log_;
@@ -188,8 +190,13 @@ class JournalPartition : public JournalClient, public task::ListNode {
   uint64_t told_segment_ = 0;
   uint64_t durable_segment_ = 0;
   uint64_t settled_segment_ = 0;
-  uint64_t cut_seq_ = 0;               // of the last TRUNCATE
-  uint64_t cut_segment_ = UINT64_MAX;  // the lowest that one behind S has cut
+  // Where TRUNCATE and IN_PLACE entries behind S say that the log ends, but for those that a later
+  // one goes below: the first is the lowest. R does not bound them: SyncedTo() moves it alone.
+  struct Place {
+    uint64_t seq;
+    uint64_t segment_base;
+  };
+  std::vector<Place> places_;
   bool poisoned_ = false;
   bool syncing_ = false;
   class JournalSync* sync_ = nullptr;

@@ -2,11 +2,13 @@
 // entries and files change, and what is left to do when one of the two fails.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/log/journal/core_journal.h"
@@ -59,7 +61,7 @@ class LogJournalTest : public testing::Test {
     env_->set_journal(core_.get());
   }
   // With one record in it.
-  Part& Create(Durability durability = Durability::kJournal) {
+  Part& Create(Durability durability = Durability::kJournal, int64_t segment_bytes_max = 1 << 20) {
     if (core_ == nullptr) OpenJournal();
     parts_.push_back(std::make_unique<Part>());
     Part& part = *parts_.back();
@@ -68,6 +70,7 @@ class LogJournalTest : public testing::Test {
     part.directory = absl::StrCat("/data/", topic, "-0");
     LogConfig config;
     config.durability = durability;
+    config.segment_bytes_max = segment_bytes_max;
     auto made = machine_.Run(Log::Create(*env_, part, part.directory, config, {topic, 0}, part.id));
     RT_CHECK(made.ok());
     part.log = *std::move(made);
@@ -108,6 +111,17 @@ class LogJournalTest : public testing::Test {
   int64_t FileBytes(const Part& part, const char* name = "00000000000000000000.log") {
     const auto content = machine_.world().disk().Content(part.directory + "/" + name);
     return content.has_value() ? static_cast<int64_t>(content->size()) : -1;
+  }
+  // Where its segments begin.
+  std::vector<int64_t> Bases(const Part& part) {
+    std::vector<int64_t> bases;
+    std::vector<io::DirectoryEntry> entries;
+    RT_CHECK(machine_.world().disk().List(part.directory, &entries) == 0);
+    for (const io::DirectoryEntry& entry : entries) {
+      if (absl::EndsWith(entry.name, ".log")) bases.push_back(std::stoll(entry.name));
+    }
+    std::sort(bases.begin(), bases.end());
+    return bases;
   }
   // The types of all its entries, in order; the flags of those that have some behind them.
   std::string Entries(const Part& part) {
@@ -478,6 +492,30 @@ TEST_F(LogJournalTest, ModesChangeBetweenTwoWrites) {
   faults().Release(held);
   EXPECT_TRUE(Durable(part, append).ok());
   EXPECT_EQ(Entries(part), "2f1 2 1 2f1");
+}
+
+// Cut to where a segment begins, and nothing appended since: entries name the end of the segment
+// before, which stays for as long as they may.
+TEST_F(LogJournalTest, TheSegmentThatALogEndsInIsNotCompacted) {
+  for (const Durability durability : {Durability::kJournal, Durability::kPageCache}) {
+    Part& part = Create(durability, /*segment_bytes_max=*/4000);
+    for (int i = 1; i < 12; ++i) EXPECT_TRUE(Durable(part, Append(part, 1000)).ok());
+    const std::vector<int64_t> bases = Bases(part);
+    ASSERT_GE(bases.size(), 4u);
+    ASSERT_TRUE(
+        machine_.Run(part->Truncate(base::Offset(bases[bases.size() - 1]), base::kNever)).ok());
+    machine_.world().RunFor(20 * base::kNanosPerSecond);  // no entry counts any more
+    auto end = machine_.Run(part->CompactableEnd());
+    ASSERT_TRUE(end.ok()) << end.status();
+    EXPECT_EQ(end->value(), bases[bases.size() - 2]);
+    // It ends in the next one.
+    EXPECT_TRUE(Durable(part, Append(part, 1000)).ok());
+    for (int i = 0; i < 5; ++i) EXPECT_TRUE(Durable(part, Append(part, 1000)).ok());
+    machine_.world().RunFor(20 * base::kNanosPerSecond);
+    end = machine_.Run(part->CompactableEnd());
+    ASSERT_TRUE(end.ok()) << end.status();
+    EXPECT_GE(end->value(), bases.back());
+  }
 }
 
 TEST_F(LogJournalTest, AnEpochIsDurableBeforeItsFirstAppend) {

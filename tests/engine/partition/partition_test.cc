@@ -428,6 +428,49 @@ TEST_F(PartitionTest, AFullDiskLetsRetentionAndDeleteRecordsGoOn) {
   EXPECT_EQ(partition_->log().segment_count(), 1u);
 }
 
+// A crash between a moved start and the last of its files. Compaction has nothing to do there, and
+// retention removes them, though it lets nothing go itself.
+TEST_F(PartitionTest, WhatIsLeftBelowTheStartIsRemovedAndNotCompacted) {
+  PartitionConfig config;
+  config.log.segment_bytes_max = 4096;
+  config.retention = {.ms = -1, .bytes = -1};
+  Open(config, ThroughTheRing());
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_EQ(Produce(MakeBatch({.value_bytes = 1500})).error, Error::kNone);
+  }
+  const size_t segments = partition_->log().segment_count();
+  Kill();
+  Open(config, ThroughTheRing(), {.log_start = Offset(9)});
+  ASSERT_EQ(partition_->log_start(), Offset(9));
+  ASSERT_EQ(partition_->log().segment_count(), segments);
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_EQ(Produce(MakeBatch({.value_bytes = 1500})).error, Error::kNone);
+  }
+  world_.RunFor(base::kNanosPerSecond);  // full segments are saved
+
+  const std::string first = absl::StrCat(kDirectory, "/00000000000000000000.log");
+  const auto before = world_.disk().Content(first);
+  ASSERT_TRUE(before.has_value());
+  config.compaction = {.on = true, .dirty_ratio_min = 0};
+  partition_->SetConfig(config);
+  SlowPace pace;
+  CompactionCounters counters;
+  const auto compacted = node_->Run(
+      partition_->Compact({.memory_bytes_max = 1 << 20, .pace = &pace, .counters = &counters}));
+  ASSERT_TRUE(compacted.ok() && *compacted) << compacted.status();
+  EXPECT_LT(partition_->log().segment_count(), segments) << "those above have become one";
+  EXPECT_TRUE(world_.disk().Content(first) == before);
+
+  const auto retained = node_->Run(partition_->Retain());
+  ASSERT_TRUE(retained.ok()) << retained.status();
+  EXPECT_FALSE(world_.disk().Content(first).has_value());
+  const auto left = node_->Run(partition_->log().Segments());
+  ASSERT_TRUE(left.ok());
+  EXPECT_LE(left->front().base, Offset(9));
+  EXPECT_GT(left->front().end, Offset(9));
+  EXPECT_EQ(partition_->log_start(), Offset(9));
+}
+
 TEST_F(PartitionTest, AnotherConfigHoldsForWhatComesThen) {
   Open();
   ASSERT_EQ(Produce(MakeBatch({.value_bytes = 1000})).error, Error::kNone);

@@ -483,9 +483,9 @@ TEST(JournalSyncTest, SyncThatEndsLateTakesNoSyncedEndBack) {
   EXPECT_EQ(bench.Newest()->records[0].position, 90u);
 }
 
-// A start redoes a cut whose entry still counts, whatever the record says that was synced since:
-// the segment that it cuts must be there, and so must be those above it until they are made again.
-TEST(JournalSyncTest, WhatACutLeftMayBeRewrittenOnceItsEntryCountsNoMore) {
+// A start goes by an entry that still counts, whatever the record says that was synced since: where
+// that lets the log end, its segment must be there.
+TEST(JournalSyncTest, WhatAnEntryNamesMayBeRewrittenOnceItCountsNoMore) {
   Bench bench(1, 1);
   bench.Append(0, 100);
   bench.world.RunFor(kMilli);
@@ -502,6 +502,16 @@ TEST(JournalSyncTest, WhatACutLeftMayBeRewrittenOnceItsEntryCountsNoMore) {
     partition.Applied(staged.op);
   };
   const auto settle = [&] { return bench.node->Run(bench.sync->Settle(&partition)); };
+  const auto synced_to = [&](const LogEnd& end) {
+    {
+      const task::Scheduler::Scope scope(bench.node->scheduler());
+      partition.SyncedTo(end);
+    }
+    for (int slot = 0; slot < 2; ++slot) {
+      ASSERT_TRUE(bench.node->Run(bench.sync->WriteCheckpoint()).ok());
+    }
+    ASSERT_EQ(bench.Newest()->records[0].segment_base, end.segment_base);
+  };
   apply(EntryType::kInPlace, kInPlacePageCache, {40, 30, 80});
   bench.world.RunFor(20'000 * kMilli);
   ASSERT_FALSE(partition.has_live_entries());
@@ -510,14 +520,7 @@ TEST(JournalSyncTest, WhatACutLeftMayBeRewrittenOnceItsEntryCountsNoMore) {
 
   apply(EntryType::kTruncate, 0, {25, 20, 50});
   bench.world.RunFor(kMilli);
-  {
-    const task::Scheduler::Scope scope(bench.node->scheduler());
-    partition.SyncedTo({70, 60, 90});  // two segments were filled since
-  }
-  for (int slot = 0; slot < 2; ++slot) {
-    ASSERT_TRUE(bench.node->Run(bench.sync->WriteCheckpoint()).ok());
-  }
-  ASSERT_EQ(bench.Newest()->records[0].segment_base, 60u);
+  synced_to({70, 60, 90});  // two segments were filled since
   EXPECT_EQ(partition.settled_segment(), 20u);
   const uint64_t checkpoints = bench.sync->metrics().checkpoints;
   ASSERT_TRUE(settle().ok());
@@ -527,6 +530,17 @@ TEST(JournalSyncTest, WhatACutLeftMayBeRewrittenOnceItsEntryCountsNoMore) {
   ASSERT_FALSE(partition.has_live_entries());
   ASSERT_TRUE(settle().ok());
   EXPECT_EQ(partition.settled_segment(), 60u);
+
+  apply(EntryType::kInPlace, kInPlacePageCache, {70, 60, 90});
+  bench.world.RunFor(kMilli);
+  synced_to({90, 80, 10});
+  apply(EntryType::kInPlace, kInPlacePageCache, {90, 80, 10});
+  bench.world.RunFor(kMilli);
+  synced_to({95, 92, 10});
+  EXPECT_EQ(partition.settled_segment(), 60u);
+  bench.world.RunFor(20'000 * kMilli);
+  ASSERT_TRUE(settle().ok());
+  EXPECT_EQ(partition.settled_segment(), 92u);
 }
 
 TEST(JournalSyncDeathTest, EntryThatDoesNotContinueTheLog) {
