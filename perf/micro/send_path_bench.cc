@@ -1,7 +1,6 @@
 // What a reply of a 64-byte header and a hot file range costs by each path of io::Sender, over
 // loopback TCP to a process that drains it: the CPU column is the core's thread; what the ring
 // hands to kernel workers (all of splice) is not in it. The default io::SendRule comes from here.
-//   bazel run --config=release //perf:send_path_bench
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -26,7 +25,7 @@ using io::SendPath;
 constexpr int64_t kFileBytes = 64 << 20;
 
 int MakeHotFile() {
-  const int file = open("/var/tmp", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+  const int file = open(perf::ScratchParent().c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
   RT_CHECK(file >= 0);
   const std::string piece(1 << 20, 'x');
   for (int64_t at = 0; at < kFileBytes; at += 1 << 20) {
@@ -75,7 +74,7 @@ void BM_Reply(benchmark::State& state) {
   perf::PinToCpu(perf::kServerCpu);
   const perf::Fd socket = perf::ConnectLoopback(listener.port);
   perf::SetNonBlocking(socket.get());
-  const perf::Fd file(MakeHotFile());
+  static const perf::Fd file(MakeHotFile());  // the same for all
 
   core::CoreGroup group(1);
   auto backend = io::UringBackend::Create({});

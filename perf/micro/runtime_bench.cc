@@ -1,32 +1,23 @@
-// What the runtime itself costs: tasks, the ring, mailboxes between cores, buffers, and a TCP echo
-// over UringBackend beside the raw loops of perf/raw (1,228 bytes in, 64 out).
-//   bazel run --config=release //perf:runtime_bench
-#include <sched.h>
-
+// What the runtime itself costs: tasks, the ring, mailboxes between cores, buffers.
 #include <atomic>
-#include <memory>
 #include <thread>
+#include <vector>
 
 #include "benchmark/benchmark.h"
 #include "engine/base/check.h"
 #include "engine/core/core.h"
-#include "engine/io/uring_backend.h"
+#include "engine/core/mailbox.h"
+#include "engine/io/buffer_pool.h"
 #include "engine/task/task.h"
-#include "perf/lib/load.h"
+#include "perf/lib/engine_core.h"
 #include "perf/lib/os.h"
-#include "perf/raw/echo.h"
 
 namespace ringtail {
 namespace {
 
 using core::Core;
+using perf::MakeBackend;
 using task::Task;
-
-std::unique_ptr<io::Backend> MakeBackend() {
-  auto backend = io::UringBackend::Create({});
-  RT_CHECK(backend.ok());
-  return *std::move(backend);
-}
 
 void BM_TaskSwitch(benchmark::State& state) {
   task::Scheduler scheduler;
@@ -41,6 +32,7 @@ void BM_TaskSwitch(benchmark::State& state) {
   stop = true;
   while (scheduler.RunReady(1) > 0) {
   }
+  state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(BM_TaskSwitch);
 
@@ -77,6 +69,7 @@ void BM_BufferTakeAndReturn(benchmark::State& state) {
     io::Buffer buffer = pool.Take(static_cast<size_t>(state.range(0)));
     benchmark::DoNotOptimize(buffer.data());
   }
+  state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(BM_BufferTakeAndReturn)->Arg(1500)->Arg(256 << 10);
 
@@ -108,8 +101,21 @@ void BM_IdleTurn(benchmark::State& state) {
   Core core(base::CoreId(0), group, MakeBackend(), {});
   group.Install(base::CoreId(0), &core);
   for (auto _ : state) core.Turn(/*may_wait=*/false);
+  state.SetItemsProcessed(state.iterations());
 }
 BENCHMARK(BM_IdleTurn);
+
+// The mailbox alone, both sides on this thread: so many messages in, and out again.
+void BM_Mailbox(benchmark::State& state) {
+  core::Mailbox mailbox;
+  std::vector<core::Message> messages(static_cast<size_t>(state.range(0)));
+  for (auto _ : state) {
+    for (core::Message& message : messages) RT_CHECK(mailbox.Push(&message));
+    while (core::Message* message = mailbox.Pop()) benchmark::DoNotOptimize(message);
+  }
+  state.SetItemsProcessed(state.iterations() * state.range(0));
+}
+BENCHMARK(BM_Mailbox)->Arg(1)->Arg(64)->Arg(core::Mailbox::kCapacity);
 
 Task<int64_t> Answer(int64_t value) { co_return value + 1; }
 
@@ -165,83 +171,6 @@ BENCHMARK(BM_CallOnOtherCore)
     ->Args({1, 20})
     ->Args({64, 0})
     ->Args({64, 20})
-    ->UseRealTime();
-
-enum class EchoSend { kInline, kRing };
-
-Task<void> ServeEcho(int listener, EchoSend how) {
-  Core& core = Core::Current();
-  io::Backend& io = core.io();
-  io::Op accept;
-  accept.code = io::OpCode::kAccept;
-  accept.fd = listener;
-  const int socket = co_await io::Run(io, &accept);
-  RT_CHECK(socket >= 0);
-  io.SetNoDelay(socket);
-  char reply[raw::kEchoReplyBytes] = {};
-  int64_t pending = 0;
-  while (true) {
-    io::Op receive;
-    receive.code = io::OpCode::kReceiveProvided;
-    receive.fd = socket;
-    const int32_t bytes = co_await io::Run(io, &receive);
-    if (bytes <= 0) break;
-    io.ReleaseProvided(receive.provided);
-    for (pending += bytes; pending >= raw::kEchoRequestBytes; pending -= raw::kEchoRequestBytes) {
-      const iovec vector = {reply, sizeof(reply)};
-      if (how == EchoSend::kInline) {
-        RT_CHECK(io.SendNowait(socket, &vector, 1, false) == raw::kEchoReplyBytes);
-        continue;
-      }
-      io::Op send;
-      send.code = io::OpCode::kSend;
-      send.fd = socket;
-      send.vectors = &vector;
-      send.vector_count = 1;
-      RT_CHECK(co_await io::Run(io, &send) == raw::kEchoReplyBytes);
-    }
-  }
-  core.RequestStop();
-}
-
-// One request outstanding, or with rate > 0 an open loop of that many a second.
-void BM_Echo(benchmark::State& state) {
-  const auto how = static_cast<EchoSend>(state.range(0));
-  perf::LoadOptions load;
-  load.requests = 20'000;
-  load.rate_per_s = static_cast<double>(state.range(2));
-  perf::Figures figures;
-  for (auto _ : state) {
-    const perf::Listener listener = perf::ListenLoopback();
-    perf::PinToCpu(perf::kClientCpu);
-    const perf::Child server = perf::Child::Fork([&] {
-      perf::PinToCpu(perf::kServerCpu);
-      core::CoreOptions options;
-      options.busy_poll_ns = state.range(1) * 1000;
-      core::CoreGroup group(1);
-      Core core(base::CoreId(0), group, MakeBackend(), options);
-      group.Install(base::CoreId(0), &core);
-      {
-        const task::Scheduler::Scope scope(core.scheduler());
-        // Runs from the first turn on, when the core is current.
-        task::Spawn("start", [](int listener, EchoSend how) -> Task<void> {
-          co_await ServeEcho(listener, how);
-        }(listener.fd.get(), how));
-      }
-      core.Run();
-    });
-    const perf::Fd socket = perf::ConnectLoopback(listener.port);
-    perf::FixedWire wire(raw::kEchoRequestBytes, raw::kEchoReplyBytes);
-    figures = perf::RunLoad(socket.get(), wire, server.pid(), load);
-  }
-  for (const char* name : {"p50_us", "p99_us", "cpu_us_per_request", "requests_per_s"}) {
-    state.counters[name] = figures[name];
-  }
-}
-BENCHMARK(BM_Echo)
-    ->ArgNames({"ring_send", "spin_us", "rate"})
-    ->ArgsProduct({{0, 1}, {0, 20}, {0, 5000}})
-    ->Iterations(1)
     ->UseRealTime();
 
 }  // namespace
