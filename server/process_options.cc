@@ -75,6 +75,9 @@ CoreServerOptions ToServerOptions(const Config& config, size_t cores, size_t des
   absl::StatusOr<io::SendRule> rule = io::ParseSendRule(config.send_rule());
   RT_CHECK(rule.ok());  // the configuration has been checked
   options.sender.rule = *std::move(rule);
+  options.sender.cold = {.piece_bytes = config.cold_read_bytes() / 4096 * 4096,
+                         .reads_at_once = static_cast<size_t>(config.cold_reads_at_once()),
+                         .memory_bytes = config.cold_read_memory_bytes()};
   options.log.write_path = ToWritePath(config.write_path());
   options.log.inline_bytes_max = config.inline_write_bytes_max();
   options.log.reserve = {

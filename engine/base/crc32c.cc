@@ -11,8 +11,8 @@ namespace ringtail::base {
 namespace {
 
 // ISA-L folds only from here on; below, its loop is slower than this one: at 224 bytes 18 ns
-// against 5 where that was measured (AVX-512). perf/batch_bench.cc (BM_Crc32c) shows that there is
-// no step here.
+// against 5 where that was measured (AVX-512). perf/micro/crc_bench.cc (BM_Crc32c) shows that there
+// is no step here.
 constexpr size_t kIsalBytesMin = 256;
 // ISA-L takes its length as an int.
 constexpr size_t kIsalBytesMax = size_t{1} << 30;

@@ -1,6 +1,6 @@
 // CRC32C (Castagnoli; RFC 3720 B.4), as Kafka keeps it in a RecordBatch: initial value and result
 // inverted, so that Crc32c("123456789") is 0xe3069283. Runs at tens of GB/s: see
-// perf/batch_bench.cc.
+// perf/micro/crc_bench.cc.
 #pragma once
 
 #include <cstdint>

@@ -103,6 +103,8 @@ class Backend {
   virtual int64_t ReadBlocking(int fd, void* data, size_t bytes, int64_t position) = 0;
   // Whether all pages of the range are in the page cache.
   virtual bool Resident(int fd, int64_t position, int64_t length) = 0;
+  // From now on the kernel reads nothing of the file but what is asked for, by this descriptor.
+  virtual void NoReadAhead(int fd) {}
   virtual int Truncate(int fd, int64_t size_bytes) = 0;  // 0 or -errno
   virtual absl::StatusOr<FileInfo> Stat(int fd) = 0;
   virtual absl::StatusOr<FileInfo> StatPath(const std::string& path) = 0;  // NotFound

@@ -36,8 +36,8 @@ struct SendRule {
   static constexpr size_t kStepsMax = 16;
 
   // For what is resident, in ascending order; the last one is for everything that is larger. The
-  // default is derived by perf/send_path_bench (header and range, hot, loopback; microseconds of
-  // CPU a reply):
+  // default is derived by perf/micro/send_path_bench (header and range, hot, loopback; microseconds
+  // of CPU a reply):
   //   bytes      1 Ki   4 Ki   16 Ki   64 Ki   256 Ki   1 Mi
   //   copy       1.04   2.01    4.7    12.6     43.6    168
   //   sendfile   1.14   1.38    2.5     8.1     27.6     74    (residency query included)

@@ -18,7 +18,8 @@ namespace {
 
 constexpr int64_t kPageBytes = 4096;
 constexpr size_t kVectorsPerCall = 1024;  // IOV_MAX
-constexpr int64_t kColdProbeLengthBytes = 64 << 10;
+// As long a piece that was read stays for a peer that takes nothing, though others want its memory.
+constexpr base::Nanos kKeepColdPiece = 100 * base::kNanosPerMilli;
 
 constexpr std::array<absl::string_view, kSendFallbackCount> kFallbackNames = {
     "not_resident", "no_pipe", "unsupported", "map_failed"};
@@ -55,7 +56,8 @@ Sender::Sender(Backend& backend, BufferPool& buffers, const SenderOptions& optio
       buffers_(buffers),
       options_(options),
       copy_bytes_max_(std::min(options.rule.copy_bytes_max(), options.read_bytes)),
-      pipes_(backend, options.pipes_max, options.pipe_bytes) {
+      pipes_(backend, options.pipes_max, options.pipe_bytes),
+      cold_(backend, options.cold, counters_.cold) {
   RT_CHECK(options.chunk_bytes > 0 && options.read_bytes > 0 && options.yield_after_bytes > 0);
 }
 
@@ -177,32 +179,6 @@ task::Task<absl::Status> Sender::SendFileRange(int socket, int file, int64_t pos
     RT_CO_RETURN_IF_ERROR(status);
   }
   co_return absl::OkStatus();
-}
-
-// Whether the next bytes are in the page cache to stay. A cold read leaves the kernel's read-ahead
-// behind it: resident, but to be dropped once read. Sent by sendfile those pages would stay, so a
-// reader that goes on from a cold read is believed to be hot only if what lies beyond the
-// read-ahead is resident too.
-bool Sender::Hot(const Range& range, int64_t bytes) {
-  if (!backend_.Resident(range.file, range.position, bytes)) return false;
-  const bool goes_on = std::any_of(cold_ends_.begin(), cold_ends_.end(), [&](const ColdEnd& end) {
-    return end.file == range.file && end.position == range.position;
-  });
-  if (!goes_on) return true;
-  const absl::StatusOr<FileInfo> info = backend_.Stat(range.file);
-  if (!info.ok()) return false;
-  const int64_t probe = std::min(range.position + options_.cold_probe_bytes,
-                                 info->size_bytes - kColdProbeLengthBytes);
-  return probe <= range.position || backend_.Resident(range.file, probe, kColdProbeLengthBytes);
-}
-
-void Sender::NoteCold(int file, int64_t from, int64_t to) {
-  for (ColdEnd& end : cold_ends_) {
-    if (end.file != file || end.position != from) continue;
-    end.position = to;
-    return;
-  }
-  cold_ends_[cold_ends_next_++ % cold_ends_.size()] = {file, to};
 }
 
 SendPath Sender::Supported(SendPath path) {
@@ -374,7 +350,7 @@ task::Task<absl::Status> Sender::DrainPipe(Range& range, PipePool::Lease& pipe) 
 task::Task<absl::Status> Sender::CopyChunk(Range& range) {
   const int64_t bytes = std::min(range.left, options_.read_bytes);
   // Asked first, because a read that does not wait still starts to fill the page cache.
-  if (bytes > copy_bytes_max_ && !Hot(range, bytes)) co_return co_await ColdChunk(range);
+  if (bytes > copy_bytes_max_ && !Hot(range, bytes)) co_return co_await SendCold(range);
   int64_t sent = 0;
   {
     Buffer buffer = buffers_.Take(static_cast<size_t>(bytes));
@@ -382,7 +358,7 @@ task::Task<absl::Status> Sender::CopyChunk(Range& range) {
     const int64_t read = backend_.ReadNowait(range.file, &vector, 1, range.position);
     if (read == -EAGAIN) {
       buffer.Reset();
-      co_return co_await ColdChunk(range);
+      co_return co_await SendCold(range);
     }
     if (read == 0) co_return FileEnded(range.position);
     if (read < 0) co_return ReadFailed(read);
@@ -396,34 +372,48 @@ task::Task<absl::Status> Sender::CopyChunk(Range& range) {
   co_return SocketError(range.socket, sent == 0 ? -EPIPE : sent);
 }
 
-// Read through the ring, around the page cache where the kernel can, and sent whole: reading it
-// again would cost the disk again. The socket is waited for before the buffer is taken.
-task::Task<absl::Status> Sender::ColdChunk(Range& range) {
+// As long as what follows is not in the page cache.
+task::Task<absl::Status> Sender::SendCold(Range& range) {
   RT_CO_RETURN_IF_ERROR(co_await WaitWritable(range.socket, range.patience));
-  Buffer buffer = buffers_.Take(static_cast<size_t>(std::min(range.left, options_.read_bytes)));
-  iovec vector = {buffer.data(), buffer.size()};
-  Op read;
-  read.code = OpCode::kRead;
-  read.fd = range.file;
-  read.vectors = &vector;
-  read.vector_count = 1;
-  read.position = range.position;
-  read.flags = kDontCache;
-  ++counters_.cold_reads;
-  int32_t result;
-  do {
-    result = co_await Run(backend_, &read);
-  } while (result == -EINTR || result == -EAGAIN);
-  if (result == 0) co_return FileEnded(range.position);
-  if (result < 0) co_return ReadFailed(result);
-  buffer.Resize(static_cast<size_t>(result));
-  NoteCold(range.file, range.position, range.position + result);
-  iovec left = {buffer.data(), buffer.size()};
+  const ColdReader::File file = co_await cold_.Open(range.file);
+  const absl::Status status = co_await SendPieces(range, file);
+  co_await cold_.Close(file);
+  co_return status;
+}
+
+// The next piece is read while one is sent.
+task::Task<absl::Status> Sender::SendPieces(Range& range, ColdReader::File file) {
+  ColdReader::Piece pieces[] = {ColdReader::Piece(cold_), ColdReader::Piece(cold_)};
+  co_await pieces[0].Begin(file, range.position, range.left);
+  absl::Status status;
+  for (size_t turn = 0; pieces[turn % 2].begun(); ++turn) {
+    ColdReader::Piece& piece = pieces[turn % 2];
+    ColdReader::Piece& next = pieces[(turn + 1) % 2];
+    const int64_t read = co_await piece.Finish();
+    const int64_t end = range.position + read;
+    // Read in vain: what lies before was not sent.
+    if (!status.ok() || piece.position() != range.position) break;
+    if (read <= 0) co_return read == 0 ? FileEnded(range.position) : ReadFailed(read);
+    const int64_t left = range.left - read;
+    if (left > 0 && !backend_.Resident(range.file, end, std::min(left, options_.read_bytes))) {
+      next.TryBegin(file, end, left);
+    }
+    status = co_await SendPiece(range, piece);
+    piece.Drop();
+  }
+  co_return status;
+}
+
+// All of it, unless others need its memory while the peer takes nothing.
+task::Task<absl::Status> Sender::SendPiece(Range& range, ColdReader::Piece& piece) {
+  const base::ByteView bytes = piece.bytes();
+  iovec left = {const_cast<uint8_t*>(bytes.data()), bytes.size()};
   while (left.iov_len > 0) {
     const int64_t sent = backend_.SendNowait(range.socket, &left, 1,
                                              static_cast<int64_t>(left.iov_len) < range.left);
     if (sent == -EAGAIN) {
-      RT_CO_RETURN_IF_ERROR(co_await WaitWritable(range.socket, range.patience));
+      RT_CO_ASSIGN_OR_RETURN(const bool kept, co_await WaitWithPiece(range));
+      if (!kept) co_return absl::OkStatus();
     } else if (sent > 0) {
       Sent(range, SendPath::kCopy, sent);
       counters_.cold_bytes += static_cast<uint64_t>(sent);
@@ -434,6 +424,32 @@ task::Task<absl::Status> Sender::ColdChunk(Range& range) {
     }
   }
   co_return absl::OkStatus();
+}
+
+// Until the socket has room; false: others wait for the memory of what is to be sent, and it is
+// better read again.
+task::Task<absl::StatusOr<bool>> Sender::WaitWithPiece(Range& range) {
+  ++counters_.socket_waits;
+  Patience& patience = range.patience;
+  patience.BeginWait();
+  while (true) {
+    Op poll;
+    poll.code = OpCode::kPoll;
+    poll.fd = range.socket;
+    poll.poll_events = POLLOUT;
+    const base::Nanos kept_until = task::Scheduler::Current().now() + kKeepColdPiece;
+    const int32_t result =
+        co_await RunUntil(backend_, &poll, std::min(kept_until, patience.deadline()));
+    if (result >= 0) co_return true;  // an error of the socket is told by the next send
+    if (result != -ETIME) co_return SocketError(range.socket, result);
+    if (cold_.contended()) {
+      cold_.NoteDrop();
+      co_return false;
+    }
+    if (task::Scheduler::Current().now() >= patience.deadline() && patience.Extend() == 0) {
+      co_return SocketError(range.socket, result);
+    }
+  }
 }
 
 }  // namespace ringtail::io

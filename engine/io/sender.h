@@ -18,6 +18,7 @@
 #include "engine/base/types.h"
 #include "engine/io/backend.h"
 #include "engine/io/buffer_pool.h"
+#include "engine/io/cold_reader.h"
 #include "engine/io/pipe_pool.h"
 #include "engine/io/run_until.h"
 #include "engine/io/send_rule.h"
@@ -40,11 +41,9 @@ struct SenderOptions {
   size_t pipes_max = 16;
   int64_t pipe_bytes = 1 << 20;         // /proc/sys/fs/pipe-max-size is 1 MiB by default
   int64_t chunk_bytes = 512 << 10;      // handed to sendfile or mapped at a time
-  int64_t read_bytes = 256 << 10;       // read into a buffer at a time
+  int64_t read_bytes = 256 << 10;       // read into a buffer at a time, of what is resident
+  ColdReadOptions cold;                 // of what is not
   int64_t yield_after_bytes = 1 << 20;  // then others have their turn
-  // How far ahead of a reader of cold data must be resident before it counts as hot again: more
-  // than the kernel's read-ahead, which is 128 KiB by default and 8 MiB on some cloud disks.
-  int64_t cold_probe_bytes = 16 << 20;
   // A peer that makes progress, but less than this, is given up in the end: it holds a file and a
   // task meanwhile.
   int64_t bytes_per_s_min = 4 << 10;
@@ -54,8 +53,8 @@ struct SenderCounters {
   std::array<uint64_t, kSendPathCount> bytes = {};          // by SendPath; kAuto's stays 0
   std::array<uint64_t, kSendFallbackCount> fallbacks = {};  // chunks, by SendFallback
   uint64_t span_bytes = 0;
-  uint64_t cold_reads = 0;    // ring reads of what was not in the page cache
-  uint64_t cold_bytes = 0;    // sent from them; part of kCopy's
+  uint64_t cold_bytes = 0;  // of what was not in the page cache; part of kCopy's
+  ColdReadCounters cold;
   uint64_t socket_waits = 0;  // the socket was full
 };
 
@@ -78,6 +77,7 @@ class Sender {
                                          SendPath path, base::Nanos deadline);
 
   const SenderCounters& counters() const { return counters_; }
+  size_t cold_bytes_held() const { return cold_.held_bytes(); }
 
  private:
   // How long a send still waits for its peer.
@@ -113,13 +113,17 @@ class Sender {
                                                          bool zero_copy);
   [[gnu::noinline]] task::Task<absl::Status> SpliceChunk(Range& range);
   [[gnu::noinline]] task::Task<absl::Status> CopyChunk(Range& range);
-  task::Task<absl::Status> ColdChunk(Range& range);
+  [[gnu::noinline]] task::Task<absl::Status> SendCold(Range& range);
+  task::Task<absl::Status> SendPieces(Range& range, ColdReader::File file);
+  task::Task<absl::Status> SendPiece(Range& range, ColdReader::Piece& piece);
+  task::Task<absl::StatusOr<bool>> WaitWithPiece(Range& range);
   task::Task<absl::Status> DrainPipe(Range& range, PipePool::Lease& pipe);
   task::Task<absl::Status> WaitWritable(int socket, Patience& patience);
   Patience PatienceFor(int socket, int64_t bytes, base::Nanos deadline);
 
-  bool Hot(const Range& range, int64_t bytes);
-  void NoteCold(int file, int64_t from, int64_t to);
+  bool Hot(const Range& range, int64_t bytes) {
+    return backend_.Resident(range.file, range.position, bytes);
+  }
   SendPath Supported(SendPath path);
   SendPath PathOfNextChunk(const Range& range, SendPath asked, int64_t chunk);
   bool CopyAtOnce(Range& range);
@@ -127,20 +131,13 @@ class Sender {
   void CountFallback(SendFallback reason) { ++counters_.fallbacks[static_cast<size_t>(reason)]; }
   absl::Status SocketError(int socket, int64_t result);
 
-  // Where a cold read ended; a reader of old data goes on from there.
-  struct ColdEnd {
-    int file = -1;
-    int64_t position = 0;
-  };
-
   Backend& backend_;
   BufferPool& buffers_;
   const SenderOptions options_;
   const int64_t copy_bytes_max_;  // up to here nobody asks whether it is resident
   PipePool pipes_;
   SenderCounters counters_;
-  std::array<ColdEnd, 32> cold_ends_;
-  size_t cold_ends_next_ = 0;
+  ColdReader cold_;
 };
 
 }  // namespace ringtail::io

@@ -48,6 +48,7 @@ class UringBackend final : public Backend {
   int64_t ReadNowait(int fd, const iovec* vectors, int count, int64_t position) override;
   int64_t ReadBlocking(int fd, void* data, size_t bytes, int64_t position) override;
   bool Resident(int fd, int64_t position, int64_t length) override;
+  void NoReadAhead(int fd) override;
   int Truncate(int fd, int64_t size_bytes) override;
   absl::StatusOr<FileInfo> Stat(int fd) override;
   absl::StatusOr<FileInfo> StatPath(const std::string& path) override;

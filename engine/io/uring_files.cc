@@ -41,7 +41,7 @@ FileInfo InfoOf(const struct stat& stat) {
   return info;
 }
 
-// Without cachestat: one byte of each page, or beyond 64 KiB of every fourth (read-ahead brings no
+// Without cachestat: one byte of each page, or beyond 64 KiB of every fourth (few reads bring
 // fewer), is read if that does not wait.
 bool ResidentByReading(int fd, int64_t position, int64_t length) {
   const int64_t step = length <= kProbeEveryPageBytes ? kPageBytes : 4 * kPageBytes;
@@ -91,6 +91,8 @@ bool UringBackend::Resident(int fd, int64_t position, int64_t length) {
   if (syscall(abi::kSysCachestat, fd, &range, &result, 0) != 0) return false;
   return result.cached_pages >= static_cast<uint64_t>(PagesOf(position, length));
 }
+
+void UringBackend::NoReadAhead(int fd) { posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM); }
 
 int UringBackend::Truncate(int fd, int64_t size_bytes) {
   return ftruncate(fd, size_bytes) == 0 ? 0 : -errno;

@@ -4,13 +4,14 @@
 #   perf/compare/run.sh [--quick] [--bin=DIR] [--json=DIR] [GOAL...] [--PROGRAM_FLAG...]
 #
 # GOAL: append fetch latency produce idle idle_connections durable_append durable_latency durable_produce recovery
-# retention compaction; all unless named. --bin is where Bazel put its programs (bazel-bin). Other --flags go to each program.
+# retention compaction catch_up (root); all unless named. --bin is where Bazel put its programs (bazel-bin). Other
+# --flags go to each program.
 # Exits 3 where a goal is not met, 1 where something failed.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
 all=(append fetch latency produce idle idle_connections durable_append durable_latency durable_produce recovery
-  retention compaction)
+  retention compaction catch_up)
 bin=bazel-bin goals=() flags=() quick="" json=""
 for argument in "$@"; do
   case $argument in
@@ -40,6 +41,7 @@ short_rounds() { # GOAL
     durable_produce) echo --rounds=3 --total_mb=200 ;;
     recovery) echo --rounds=1 --fill_mib=64,256 ;;
     retention) echo --rounds=3 --seconds=2 ;;
+    catch_up) echo --rounds=3 --seconds=2 --memory_mib=256 ;;
   esac
 }
 

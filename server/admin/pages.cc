@@ -52,7 +52,11 @@ Json SenderJson(const io::SenderCounters& sender) {
   return {{"file_bytes", bytes},
           {"fallbacks", fallbacks},
           {"span_bytes", sender.span_bytes},
-          {"cold_reads", sender.cold_reads},
+          {"cold_reads", sender.cold.reads},
+          {"cold_reads_direct", sender.cold.direct},
+          {"cold_reads_ahead", sender.cold.ahead},
+          {"cold_waits", sender.cold.waits},
+          {"cold_drops", sender.cold.drops},
           {"cold_bytes", sender.cold_bytes},
           {"socket_waits", sender.socket_waits}};
 }

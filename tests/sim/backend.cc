@@ -90,7 +90,7 @@ SimBackend::SimBackend(SimWorld& world, SimProcess& process, const SimBackendOpt
   for (size_t i = options.provided_count; i > 0; --i) {
     provided_free_.push_back(static_cast<uint16_t>(i - 1));
   }
-  features_ = {true, true, true, true, "simulation"};
+  features_ = {true, options.dont_cache, true, true, "simulation"};
 }
 
 SimBackend::~SimBackend() {

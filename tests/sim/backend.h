@@ -24,6 +24,7 @@ namespace ringtail::sim {
 struct SimBackendOptions {
   size_t provided_count = 64;
   size_t provided_bytes = 4096;
+  bool dont_cache = true;  // false: a kernel before 6.14
 };
 
 class SimBackend : public io::Backend {

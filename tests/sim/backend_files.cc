@@ -3,6 +3,9 @@
 
 #include <algorithm>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "engine/base/check.h"
 #include "tests/sim/backend.h"
 
@@ -106,12 +109,23 @@ int64_t SimBackend::DoFileOp(Flight& flight) {
   }
 }
 
+// A path of /proc/self/fd is that descriptor's file, whatever has become of its name.
 int64_t SimBackend::DoOpen(const Op& op) {
-  const int64_t inode = process_.disk().Open(op.path, op.open_flags, world_.wall_ms());
-  if (inode < 0) return inode;
+  absl::string_view path = op.path;
   SimProcess::Fd fd;
   fd.kind = SimProcess::Fd::kFile;
   fd.flags = op.open_flags;
+  int number = 0;
+  if (absl::ConsumePrefix(&path, "/proc/self/fd/") && absl::SimpleAtoi(path, &number)) {
+    const SimProcess::Fd* same = process_.Find(number);
+    if (same == nullptr || same->kind != SimProcess::Fd::kFile) return -ENOENT;
+    process_.disk().Reopen(same->inode);
+    fd.inode = same->inode;
+    fd.path = same->path;
+    return process_.Add(std::move(fd));
+  }
+  const int64_t inode = process_.disk().Open(op.path, op.open_flags, world_.wall_ms());
+  if (inode < 0) return inode;
   fd.inode = static_cast<InodeId>(inode);
   fd.path = op.path;
   return process_.Add(std::move(fd));
@@ -140,7 +154,7 @@ int64_t SimBackend::DoRead(Flight& flight, const SimProcess::Fd& fd) {
   if (flight.hit.kind == FaultKind::kShort && bytes > 1) bytes = world_.rng().Between(1, bytes - 1);
   const std::vector<iovec> part = Slice(op.vectors, op.vector_count, 0, bytes);
   return process_.disk().Read(fd.inode, part.data(), part.size(), op.position, direct,
-                              (op.flags & io::kDontCache) != 0);
+                              features_.dont_cache && (op.flags & io::kDontCache) != 0);
 }
 
 int64_t SimBackend::DoWrite(Flight& flight, const SimProcess::Fd& fd) {

@@ -64,6 +64,7 @@ class SimDisk {
 
   // --- Names.
   int64_t Open(absl::string_view path, int flags, int64_t now_ms);  // -> inode, kept until Close
+  void Reopen(InodeId id);  // once more, of one that is open
   void Close(InodeId id);
   int Unlink(absl::string_view path);
   int RemoveDirectory(absl::string_view path);

@@ -128,6 +128,12 @@ int64_t SimDisk::Open(absl::string_view path, int flags, int64_t now_ms) {
   return id;
 }
 
+void SimDisk::Reopen(InodeId id) {
+  Inode& inode = at(id);
+  RT_CHECK(inode.opens > 0);
+  ++inode.opens;
+}
+
 void SimDisk::Close(InodeId id) {
   Inode& inode = at(id);
   RT_CHECK(inode.opens > 0);

@@ -4,8 +4,11 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "engine/io/file.h"
 #include "engine/io/sender.h"
@@ -38,50 +41,74 @@ class SenderWorld {
         content(Content(seed, file_bytes)) {
     world.disk().Put("/f", content);
     file = *broker.Run(OpenFile(broker.io(), "/f", O_RDONLY, 0));
-    const int listener = *broker.io().Listen("10.0.0.1", 0, false);
-    const uint16_t port = *broker.io().LocalPort(listener);
-    peer = *client.io().StreamSocket(false);
+    listener_ = *broker.io().Listen("10.0.0.1", 0, false);
+    Connect();
+  }
+
+  // One more connection; the first is there from the start.
+  struct Connection {
+    int socket = -1;
+    int peer = -1;
+    std::string received;
+    std::optional<absl::Status> status;  // of the latest send
+  };
+  Connection& Connect() {
+    connections_.push_back(std::make_unique<Connection>());
+    Connection& made = *connections_.back();
+    made.peer = *client.io().StreamSocket(false);
     sockaddr_storage storage = {};
     auto* address = reinterpret_cast<sockaddr_in*>(&storage);
     address->sin_family = AF_INET;
-    address->sin_port = htons(port);
+    address->sin_port = htons(*broker.io().LocalPort(listener_));
     inet_pton(AF_INET, "10.0.0.1", &address->sin_addr);
     Op connect;
     connect.code = OpCode::kConnect;
-    connect.fd = peer;
+    connect.fd = made.peer;
     connect.address = &storage;
     connect.address_length = sizeof(sockaddr_in);
     EXPECT_EQ(client.Run(One(client.io(), connect)), 0);
     Op accept;
     accept.code = OpCode::kAccept;
-    accept.fd = listener;
-    socket = broker.Run(One(broker.io(), accept));
-    EXPECT_GE(socket, 0);
+    accept.fd = listener_;
+    made.socket = broker.Run(One(broker.io(), accept));
+    EXPECT_GE(made.socket, 0);
+    return made;
+  }
+  Connection& first() { return *connections_.front(); }
+  void StartRead(Connection& connection, const Slow& slow) {
+    client.Start("reader", Read(this, &connection, slow));
+  }
+  void StartSend(Connection& connection, int64_t position, int64_t bytes, SendPath path,
+                 base::Nanos allowance_ns) {
+    broker.Start("sender",
+                 Range(this, &connection, position, bytes, path, world.now() + allowance_ns));
   }
 
   // Sends the range with a deadline `allowance_ns` away and reads it as slowly as told; how long
   // the sender took.
   base::Nanos Send(int64_t position, int64_t bytes, SendPath path, base::Nanos allowance_ns,
                    const Slow& slow) {
-    status.reset();
-    received.clear();
+    first().status.reset();
+    first().received.clear();
     const base::Nanos started = world.now();
-    client.Start("reader", Read(this, slow));
-    broker.Start("sender", Range(this, position, bytes, path, started + allowance_ns));
-    EXPECT_TRUE(world.RunUntil([&] { return status.has_value(); }, 100'000'000));
+    StartRead(first(), slow);
+    StartSend(first(), position, bytes, path, allowance_ns);
+    EXPECT_TRUE(world.RunUntil([&] { return first().status.has_value(); }, 100'000'000));
     return world.now() - started;
   }
   base::Nanos SendText(std::string text, base::Nanos allowance_ns, const Slow& slow) {
     const base::Nanos started = world.now();
-    client.Start("reader", Read(this, slow));
+    StartRead(first(), slow);
     broker.Start("sender", Spans(this, std::move(text), started + allowance_ns));
-    EXPECT_TRUE(world.RunUntil([&] { return status.has_value(); }, 100'000'000));
+    EXPECT_TRUE(world.RunUntil([&] { return first().status.has_value(); }, 100'000'000));
     return world.now() - started;
   }
   // Until the reader has had so much.
   bool WaitReceived(size_t bytes) {
-    return world.RunUntil([&] { return received.size() >= bytes; }, 100'000'000);
+    return world.RunUntil([&] { return first().received.size() >= bytes; }, 100'000'000);
   }
+  const absl::Status& status() { return *first().status; }
+  const std::string& received() { return first().received; }
   // Some parts of the file are in the page cache, others are not.
   void MakePartlyCold(sim::Rng& rng) {
     world.disk().MakeCold("/f");
@@ -105,11 +132,7 @@ class SenderWorld {
   BufferPool buffers{8 << 20};
   Sender sender;
   std::string content;
-  std::string received;
-  std::optional<absl::Status> status;
   int file = -1;
-  int socket = -1;
-  int peer = -1;
 
  private:
   static sim::SimOptions Options(uint64_t seed, int64_t buffer_bytes) {
@@ -126,33 +149,37 @@ class SenderWorld {
     return text;
   }
   static task::Task<int> One(Backend& io, Op op) { co_return co_await io::Run(io, &op); }
-  static task::Task<void> Range(SenderWorld* self, int64_t position, int64_t bytes, SendPath path,
-                                base::Nanos deadline) {
-    self->status = co_await self->sender.SendFileRange(self->socket, self->file, position, bytes,
-                                                       path, deadline);
+  static task::Task<void> Range(SenderWorld* self, Connection* connection, int64_t position,
+                                int64_t bytes, SendPath path, base::Nanos deadline) {
+    connection->status = co_await self->sender.SendFileRange(connection->socket, self->file,
+                                                             position, bytes, path, deadline);
   }
   static task::Task<void> Spans(SenderWorld* self, std::string text, base::Nanos deadline) {
     iovec span = {text.data(), text.size()};
-    self->status = co_await self->sender.SendSpans(self->socket, {&span, 1}, false, deadline);
+    self->first().status =
+        co_await self->sender.SendSpans(self->first().socket, {&span, 1}, false, deadline);
   }
-  static task::Task<void> Read(SenderWorld* self, Slow slow) {
+  static task::Task<void> Read(SenderWorld* self, Connection* connection, Slow slow) {
     std::string piece(static_cast<size_t>(slow.step_bytes), 0);
     iovec vector = {piece.data(), piece.size()};
     while (true) {
       Op receive;
       receive.code = OpCode::kReceive;
-      receive.fd = self->peer;
+      receive.fd = connection->peer;
       receive.vectors = &vector;
       receive.vector_count = 1;
       const int32_t bytes = co_await io::Run(self->client.io(), &receive);
       if (bytes <= 0) co_return;
-      self->received.append(piece.data(), static_cast<size_t>(bytes));
+      connection->received.append(piece.data(), static_cast<size_t>(bytes));
       if (slow.every_ns > 0) {
         co_await self->client.scheduler().SleepUntil(self->client.scheduler().now() +
                                                      slow.every_ns);
       }
     }
   }
+
+  int listener_ = -1;
+  std::vector<std::unique_ptr<Connection>> connections_;
 };
 
 class SenderSimTest : public testing::TestWithParam<SendPath> {};
@@ -164,17 +191,17 @@ INSTANTIATE_TEST_SUITE_P(Sender, SenderSimTest, testing::ValuesIn(kAllPaths),
 TEST_P(SenderSimTest, APeerThatGoesOnReadingIsNotGivenUp) {
   SenderWorld sends(1, 512 << 10);
   const base::Nanos took = sends.Send(0, 512 << 10, GetParam(), 10 * kSecond, {8 << 10, kSecond});
-  EXPECT_TRUE(sends.status->ok()) << *sends.status;
+  EXPECT_TRUE(sends.status().ok()) << sends.status();
   EXPECT_GT(took, 30 * kSecond);
   EXPECT_TRUE(sends.WaitReceived(512 << 10));
-  EXPECT_TRUE(sends.received == sends.content);
+  EXPECT_TRUE(sends.received() == sends.content);
 }
 
 TEST_P(SenderSimTest, APeerThatTakesNothingIsGivenUpAfterTheAllowance) {
   SenderWorld sends(2, 512 << 10);
   const base::Nanos took =
       sends.Send(0, 512 << 10, GetParam(), 10 * kSecond, {1000, 1'000 * kSecond});
-  EXPECT_TRUE(absl::IsDeadlineExceeded(*sends.status)) << *sends.status;
+  EXPECT_TRUE(absl::IsDeadlineExceeded(sends.status())) << sends.status();
   EXPECT_GE(took, 10 * kSecond);
   EXPECT_LT(took, 25 * kSecond);
 }
@@ -183,7 +210,7 @@ TEST_P(SenderSimTest, APeerThatTakesNothingIsGivenUpAfterTheAllowance) {
 TEST_P(SenderSimTest, APeerBelowTheLeastRateIsGivenUpInTheEnd) {
   SenderWorld sends(3, 128 << 10);
   const base::Nanos took = sends.Send(0, 128 << 10, GetParam(), 10 * kSecond, {4096, 5 * kSecond});
-  EXPECT_TRUE(absl::IsDeadlineExceeded(*sends.status)) << *sends.status;
+  EXPECT_TRUE(absl::IsDeadlineExceeded(sends.status())) << sends.status();
   EXPECT_GE(took, 20 * kSecond);
   EXPECT_LE(took, 45 * kSecond);
 }
@@ -192,7 +219,7 @@ TEST(SenderSim, SpansAreSentAsLongAsThePeerGoesOnReading) {
   SenderWorld sends(4, 1);
   const base::Nanos took =
       sends.SendText(std::string(512 << 10, 'x'), 10 * kSecond, {8 << 10, kSecond});
-  EXPECT_TRUE(sends.status->ok()) << *sends.status;
+  EXPECT_TRUE(sends.status().ok()) << sends.status();
   EXPECT_GT(took, 30 * kSecond);
 }
 
@@ -200,8 +227,76 @@ TEST(SenderSim, SpansEndWhereThePeerTakesNothing) {
   SenderWorld sends(5, 1);
   const base::Nanos took =
       sends.SendText(std::string(512 << 10, 'x'), 10 * kSecond, {1000, 1'000 * kSecond});
-  EXPECT_TRUE(absl::IsDeadlineExceeded(*sends.status)) << *sends.status;
+  EXPECT_TRUE(absl::IsDeadlineExceeded(sends.status())) << sends.status();
   EXPECT_LT(took, 25 * kSecond);
+}
+
+// Two readers of old data, and memory for one piece: who takes nothing loses it to the other, and
+// still gets every byte in the end.
+TEST(SenderSim, AReaderOfOldDataThatStallsLeavesItsMemoryToOthers) {
+  SenderOptions options;
+  options.cold = {.piece_bytes = 64 << 10, .memory_bytes = 64 << 10};
+  SenderWorld sends(6, 1 << 20, options);
+  sends.world.disk().MakeCold("/f");
+  SenderWorld::Connection& stalled = sends.Connect();
+  SenderWorld::Connection& quick = sends.Connect();
+  sends.StartSend(stalled, 0, 256 << 10, SendPath::kAuto, 1'000 * kSecond);
+  sends.world.RunFor(kSecond);  // its piece is read, and fills its socket
+  ASSERT_FALSE(stalled.status.has_value());
+  EXPECT_EQ(sends.sender.counters().cold.drops, 0u) << "nobody else wants it";
+  sends.StartRead(quick, {64 << 10, 0});
+  const base::Nanos started = sends.world.now();
+  sends.StartSend(quick, 500'000, 400'000, SendPath::kAuto, 1'000 * kSecond);
+  ASSERT_TRUE(sends.world.RunUntil([&] { return quick.status.has_value(); }, 100'000'000));
+  EXPECT_TRUE(quick.status->ok()) << *quick.status;
+  EXPECT_LT(sends.world.now() - started, kSecond);
+  EXPECT_EQ(sends.sender.counters().cold.drops, 1u);
+
+  sends.StartRead(stalled, {64 << 10, 0});
+  ASSERT_TRUE(sends.world.RunUntil([&] { return stalled.status.has_value(); }, 100'000'000));
+  EXPECT_TRUE(stalled.status->ok()) << *stalled.status;
+  sends.world.RunFor(kSecond);
+  EXPECT_TRUE(quick.received == sends.content.substr(500'000, 400'000));
+  EXPECT_TRUE(stalled.received == sends.content.substr(0, 256 << 10));
+  EXPECT_EQ(sends.sender.cold_bytes_held(), 0u);
+}
+
+// While a piece is sent the next one is read, and an error of either ends both.
+TEST(SenderSim, OldDataIsReadAheadOfASlowPeer) {
+  SenderOptions options;
+  options.cold = {.piece_bytes = 64 << 10};
+  SenderWorld sends(7, 1 << 20, options);
+  sends.world.disk().MakeCold("/f");
+  sends.Send(0, 1 << 20, SendPath::kAuto, 1'000 * kSecond, {8 << 10, 10 * base::kNanosPerMilli});
+  EXPECT_TRUE(sends.status().ok()) << sends.status();
+  EXPECT_EQ(sends.sender.counters().cold.reads, 16u);
+  EXPECT_EQ(sends.sender.counters().cold.ahead, 15u);
+  sends.WaitReceived(1 << 20);
+  EXPECT_TRUE(sends.received() == sends.content);
+
+  sends.world.faults().Add(
+      {.kind = sim::FaultKind::kError, .codes = {OpCode::kRead}, .path = "/f", .skip = 3});
+  sends.Send(0, 1 << 20, SendPath::kAuto, 1'000 * kSecond, {8 << 10, 10 * base::kNanosPerMilli});
+  EXPECT_TRUE(absl::IsDataLoss(sends.status())) << sends.status();
+  EXPECT_EQ(sends.sender.cold_bytes_held(), 0u);
+
+  const int held = sends.world.faults().Add({.kind = sim::FaultKind::kHang,
+                                             .codes = {OpCode::kRead},
+                                             .path = "/f",
+                                             .skip = 1,
+                                             .count = sim::Faults::kAlways});
+  SenderWorld::Connection& gone = sends.Connect();
+  sends.StartSend(gone, 0, 1 << 20, SendPath::kAuto, 1'000 * kSecond);
+  sends.world.RunFor(kSecond);
+  sends.client.io().ShutdownSocket(gone.peer);
+  sends.client.io().CloseInline(gone.peer);
+  sends.world.RunFor(kSecond);
+  EXPECT_FALSE(gone.status.has_value()) << "the read has its frame";
+  sends.world.faults().Release(held);
+  sends.world.RunFor(kSecond);
+  ASSERT_TRUE(gone.status.has_value());
+  EXPECT_TRUE(absl::IsUnavailable(*gone.status)) << *gone.status;
+  EXPECT_EQ(sends.sender.cold_bytes_held(), 0u);
 }
 
 // Whatever part of a file is in the page cache: no path blocks its core for the rest.
@@ -214,7 +309,7 @@ TEST_P(SenderSimTest, NeverTouchesWhatIsNotResident) {
       const int64_t position = rng.Between(0, 1 << 20);
       const int64_t bytes = rng.Between(1, 2 << 20);
       sends.Send(position, bytes, GetParam(), 1'000 * kSecond, {256 << 10, 0});
-      EXPECT_TRUE(sends.status->ok()) << *sends.status;
+      EXPECT_TRUE(sends.status().ok()) << sends.status();
     }
     EXPECT_EQ(sends.broker.io().cold_touches(), 0u);
   });

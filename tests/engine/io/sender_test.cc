@@ -139,7 +139,7 @@ TEST_P(EveryPath, SendsTheExactBytes) {
   const bool needs_resident =
       path == SendPath::kSendfile || path == SendPath::kMapped || path == SendPath::kSendZeroCopy;
   if (cold && path != SendPath::kSplice) {
-    EXPECT_GT(fixture.sender.counters().cold_reads, 0u);
+    EXPECT_GT(fixture.sender.counters().cold.reads, 0u);
     EXPECT_EQ(fixture.fallbacks() > 0, needs_resident);
   } else {
     EXPECT_EQ(fixture.fallbacks(), 0u);
