@@ -141,7 +141,6 @@ void ColdReader::Piece::Prepare(const File& file, int64_t position, int64_t byte
 }
 
 void ColdReader::Piece::Submit() {
-  if (slot_ == nullptr) slot_ = reader_.slots_->Take();
   vector_.iov_base = slot_;
   begun_ = true;
   done_ = false;
@@ -158,8 +157,8 @@ void ColdReader::Piece::Completed(Op* op) {
   if (self->waiting_) task::Scheduler::Current().Ready(std::exchange(self->waiting_, nullptr));
 }
 
-task::Task<void> ColdReader::Piece::Begin(const File& file, int64_t position, int64_t bytes) {
-  Prepare(file, position, bytes);
+task::Task<void> ColdReader::Piece::Reserve() {
+  RT_CHECK(slot_ == nullptr);
   size_t taken;
   if (!reader_.memory_.TryAcquire(1, &taken)) {
     ++reader_.counters_.waits;
@@ -168,6 +167,12 @@ task::Task<void> ColdReader::Piece::Begin(const File& file, int64_t position, in
     --reader_.waiting_for_memory_;
   }
   slot_ = reader_.slots_->Take();
+}
+
+task::Task<void> ColdReader::Piece::Begin(const File& file, int64_t position, int64_t bytes) {
+  RT_CHECK(slot_ != nullptr);
+  Prepare(file, position, bytes);
+  size_t taken;
   if (!reader_.turns_.TryAcquire(1, &taken)) {
     ++reader_.counters_.waits;
     co_await reader_.turns_.Acquire(1);

@@ -61,7 +61,11 @@ class ColdReader {
     Piece& operator=(const Piece&) = delete;
     ~Piece() { Drop(); }
 
-    // Begins to read when it is its turn. `bytes` is cut to what a piece holds.
+    // Takes memory, when there is some. Files are opened behind it: so no more of them are open
+    // than there are pieces.
+    task::Task<void> Reserve();
+    // Begins to read, with the memory reserved, when it is its turn. `bytes` is cut to what a piece
+    // holds.
     task::Task<void> Begin(const File& file, int64_t position, int64_t bytes);
     // The same if it need not wait for others.
     bool TryBegin(const File& file, int64_t position, int64_t bytes);

@@ -375,15 +375,17 @@ task::Task<absl::Status> Sender::CopyChunk(Range& range) {
 // As long as what follows is not in the page cache.
 task::Task<absl::Status> Sender::SendCold(Range& range) {
   RT_CO_RETURN_IF_ERROR(co_await WaitWritable(range.socket, range.patience));
+  ColdReader::Piece pieces[] = {ColdReader::Piece(cold_), ColdReader::Piece(cold_)};
+  co_await pieces[0].Reserve();
   const ColdReader::File file = co_await cold_.Open(range.file);
-  const absl::Status status = co_await SendPieces(range, file);
+  const absl::Status status = co_await SendPieces(range, file, pieces);
   co_await cold_.Close(file);
   co_return status;
 }
 
-// The next piece is read while one is sent.
-task::Task<absl::Status> Sender::SendPieces(Range& range, ColdReader::File file) {
-  ColdReader::Piece pieces[] = {ColdReader::Piece(cold_), ColdReader::Piece(cold_)};
+// The next piece is read while one is sent. pieces[0] is reserved.
+task::Task<absl::Status> Sender::SendPieces(Range& range, ColdReader::File file,
+                                            std::span<ColdReader::Piece, 2> pieces) {
   co_await pieces[0].Begin(file, range.position, range.left);
   absl::Status status;
   for (size_t turn = 0; pieces[turn % 2].begun(); ++turn) {

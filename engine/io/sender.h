@@ -114,7 +114,8 @@ class Sender {
   [[gnu::noinline]] task::Task<absl::Status> SpliceChunk(Range& range);
   [[gnu::noinline]] task::Task<absl::Status> CopyChunk(Range& range);
   [[gnu::noinline]] task::Task<absl::Status> SendCold(Range& range);
-  task::Task<absl::Status> SendPieces(Range& range, ColdReader::File file);
+  task::Task<absl::Status> SendPieces(Range& range, ColdReader::File file,
+                                      std::span<ColdReader::Piece, 2> pieces);
   task::Task<absl::Status> SendPiece(Range& range, ColdReader::Piece& piece);
   task::Task<absl::StatusOr<bool>> WaitWithPiece(Range& range);
   task::Task<absl::Status> DrainPipe(Range& range, PipePool::Lease& pipe);

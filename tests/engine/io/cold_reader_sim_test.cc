@@ -40,6 +40,7 @@ class ColdReaderTest : public testing::Test {
   task::Task<void> ReadThrough(char name, int64_t position, int count) {
     for (int i = 0; i < count; ++i, position += kPiece) {
       ColdReader::Piece piece(*reader_);
+      co_await piece.Reserve();
       co_await piece.Begin(source_, position, kPiece);
       EXPECT_EQ(co_await piece.Finish(), kPiece);
       ExpectContent(piece, position);
@@ -53,6 +54,7 @@ class ColdReaderTest : public testing::Test {
   }
   task::Task<int64_t> ReadOne(int64_t position, int64_t bytes) {
     ColdReader::Piece piece(*reader_);
+    co_await piece.Reserve();
     co_await piece.Begin(source_, position, bytes);
     const int64_t read = co_await piece.Finish();
     if (read > 0) ExpectContent(piece, position);
@@ -61,6 +63,7 @@ class ColdReaderTest : public testing::Test {
   // Holds what it has read until `until`.
   task::Task<void> Hold(int64_t position, task::Event* until) {
     ColdReader::Piece piece(*reader_);
+    co_await piece.Reserve();
     co_await piece.Begin(source_, position, kPiece);
     co_await until->Wait();
     EXPECT_EQ(co_await piece.Finish(), kPiece);
