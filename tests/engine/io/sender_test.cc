@@ -96,6 +96,15 @@ class SenderFixture {
     for (const uint64_t count : sender.counters().fallbacks) sum += count;
     return sum;
   }
+  // Which they were, by name.
+  std::string FallbackText() const {
+    std::string text;
+    for (size_t i = 0; i < kSendFallbackCount; ++i) {
+      text += std::string(SendFallbackName(static_cast<SendFallback>(i))) + " " +
+              std::to_string(sender.counters().fallbacks[i]) + " ";
+    }
+    return text;
+  }
   uint64_t BytesBy(SendPath path) const {
     return sender.counters().bytes[static_cast<size_t>(path)];
   }
@@ -142,7 +151,7 @@ TEST_P(EveryPath, SendsTheExactBytes) {
     EXPECT_GT(fixture.sender.counters().cold.reads, 0u);
     EXPECT_EQ(fixture.fallbacks() > 0, needs_resident);
   } else {
-    EXPECT_EQ(fixture.fallbacks(), 0u);
+    EXPECT_EQ(fixture.fallbacks(), 0u) << fixture.FallbackText();
     if (path != SendPath::kAuto) {
       EXPECT_EQ(fixture.BytesBy(path), static_cast<uint64_t>(kBytes));
     }
