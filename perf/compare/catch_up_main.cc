@@ -70,7 +70,7 @@ class Bench {
     broker_.Stop();  // all of it is on the device
     broker_.Restart();
     group_.Add(broker_.pid());
-    for (size_t i = 0; i < old_.size(); ++i) old_[i].port = broker_.native_port();
+    for (perf::PartitionAddress& each : old_) each.port = broker_.native_port();
     paced_ = perf::CreateTopicOnCore0(broker_.native_port(), "paced");
   }
 
@@ -87,10 +87,9 @@ class Bench {
     perf::LoadOptions load;
     load.rate_per_s = absl::GetFlag(FLAGS_rate);
     load.requests = static_cast<int64_t>(load.rate_per_s * absl::GetFlag(FLAGS_seconds));
-    const int64_t begin_ns = perf::NowNs();
     const perf::Meter meter(broker_.pid());
     perf::Figures figures = perf::RunLoad(connection.fd(), wire, broker_.pid(), load);
-    const double seconds = static_cast<double>(perf::NowNs() - begin_ns) / 1e9;
+    const double seconds = meter.WallSeconds();
     const double gb = static_cast<double>(*received) / perf::kBytesPerGb;
     figures["gb_per_s"] = gb / seconds;
     figures["cpu_s"] = meter.CpuSeconds() / seconds;

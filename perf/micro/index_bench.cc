@@ -13,6 +13,7 @@
 #include "engine/log/time_index.h"
 #include "perf/lib/engine_core.h"
 #include "perf/lib/os.h"
+#include "perf/lib/scattered.h"
 
 namespace ringtail {
 namespace {
@@ -22,14 +23,10 @@ constexpr int64_t kBytesPerEntry = 4096;
 constexpr int64_t kFirstTimestampMs = 1'700'000'000'000;
 constexpr int64_t kMsPerEntry = 10;
 
-// Numbers below `end` in no order, the same in every run.
-std::vector<int64_t> Scattered(int64_t end) {
+std::vector<int64_t> ScatteredBelow(int64_t end) {
   std::vector<int64_t> numbers(4096);
-  uint64_t seed = 1;
-  for (int64_t& number : numbers) {
-    seed = seed * 6364136223846793005 + 1442695040888963407;
-    number = static_cast<int64_t>((seed >> 33) % static_cast<uint64_t>(end));
-  }
+  perf::Scattered scattered;
+  for (int64_t& number : numbers) number = scattered.Below(end);
   return numbers;
 }
 
@@ -42,7 +39,7 @@ task::Task<absl::Status> LookUpOffsets(benchmark::State* state, std::string dire
     index.Append(base::Offset((i + 1) * kRecordsPerEntry - 1), i * kBytesPerEntry);
   }
   if (state->range(1) != 0) RT_CO_RETURN_IF_ERROR(co_await index.Save(INT64_MAX));
-  const std::vector<int64_t> offsets = Scattered(entries * kRecordsPerEntry);
+  const std::vector<int64_t> offsets = ScatteredBelow(entries * kRecordsPerEntry);
   size_t next = 0;
   for (auto _ : *state) {
     RT_CO_ASSIGN_OR_RETURN(const auto entry, co_await index.Lookup(base::Offset(offsets[next])));
@@ -65,7 +62,7 @@ task::Task<absl::Status> LookUpTimes(benchmark::State* state, std::string direct
   if (state->range(1) != 0) {
     RT_CO_RETURN_IF_ERROR(co_await index.Save(base::Offset(entries * kRecordsPerEntry)));
   }
-  const std::vector<int64_t> times = Scattered(entries * kMsPerEntry);
+  const std::vector<int64_t> times = ScatteredBelow(entries * kMsPerEntry);
   size_t next = 0;
   for (auto _ : *state) {
     RT_CO_ASSIGN_OR_RETURN(const auto entry,

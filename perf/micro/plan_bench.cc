@@ -14,6 +14,7 @@
 #include "engine/log/log_environment.h"
 #include "perf/lib/engine_core.h"
 #include "perf/lib/os.h"
+#include "perf/lib/scattered.h"
 #include "perf/micro/batch_maker.h"
 
 namespace ringtail {
@@ -38,16 +39,14 @@ class Asked {
   base::Offset from() const { return from_; }
   void Move(base::Offset next) {
     if (reader_ == Reader::kInOrder) from_ = next < end_ ? next : base::Offset(0);
-    if (reader_ != Reader::kScattered) return;
-    seed_ = seed_ * 6364136223846793005 + 1442695040888963407;
-    from_ = base::Offset(static_cast<int64_t>((seed_ >> 33) % static_cast<uint64_t>(end_.value())));
+    if (reader_ == Reader::kScattered) from_ = base::Offset(scattered_.Below(end_.value()));
   }
 
  private:
   Reader reader_;
   base::Offset from_;
   base::Offset end_;
-  uint64_t seed_ = 1;
+  perf::Scattered scattered_;
 };
 
 task::Task<absl::Status> PlanAll(benchmark::State* state, log::Log* log, Asked asked) {

@@ -41,10 +41,7 @@ PageFile::PageFile(const std::string& directory, int64_t bytes, bool direct)
   if (direct) CheckCall(fdatasync(fd_.get()), "fdatasync");
 }
 
-int64_t PageFile::NextPosition() {
-  state_ = state_ * 6364136223846793005u + 1442695040888963407u;
-  return static_cast<int64_t>((state_ >> 33) % static_cast<uint64_t>(pages_)) * kPageBytes;
-}
+int64_t PageFile::NextPosition() { return scattered_.Below(pages_) * kPageBytes; }
 
 void PageFile::Check(int64_t result, const char* page, int64_t position) {
   if (result < 0)

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "perf/lib/os.h"
+#include "perf/lib/scattered.h"
 
 namespace ringtail::raw {
 
@@ -26,7 +27,7 @@ class PageFile {
  private:
   perf::Fd fd_;
   int64_t pages_;
-  uint64_t state_ = 1;
+  perf::Scattered scattered_;
 };
 
 }  // namespace ringtail::raw
