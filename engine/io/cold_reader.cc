@@ -5,10 +5,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <utility>
+#include <vector>
 
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
+#include "engine/io/file.h"
 #include "engine/task/scheduler.h"
 
 namespace ringtail::io {
@@ -91,23 +94,14 @@ ColdReader::~ColdReader() = default;
 
 // By its descriptor, which works for files that have been renamed or unlinked as well.
 task::Task<ColdReader::File> ColdReader::Open(int fd) {
-  char path[32];
-  std::snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-  Op open;
-  open.code = OpCode::kOpen;
-  open.path = path;
-  open.open_flags = O_RDONLY | O_DIRECT;
-  const int32_t direct = co_await Run(backend_, &open);
-  if (direct < 0) backend_.NoReadAhead(fd);
-  co_return File{fd, std::max(direct, -1)};
+  const absl::StatusOr<int> direct =
+      co_await OpenFile(backend_, absl::StrCat("/proc/self/fd/", fd), O_RDONLY | O_DIRECT);
+  if (!direct.ok()) backend_.NoReadAhead(fd);
+  co_return File{fd, direct.value_or(-1)};
 }
 
 task::Task<void> ColdReader::Close(File file) {
-  if (file.direct < 0) co_return;
-  Op close;
-  close.code = OpCode::kClose;
-  close.fd = file.direct;
-  co_await Run(backend_, &close);
+  if (file.direct >= 0) co_await CloseFile(backend_, file.direct);
 }
 
 class ColdReader::Piece::Done {

@@ -32,6 +32,14 @@ absl::Status ReadFailed(int64_t result) {
   return absl::DataLossError(ErrnoStatus(static_cast<int>(-result), "read", "to send").message());
 }
 
+Op PollForRoom(int socket) {
+  Op poll;
+  poll.code = OpCode::kPoll;
+  poll.fd = socket;
+  poll.poll_events = POLLOUT;
+  return poll;
+}
+
 // Skips `bytes`; returns what is left.
 std::span<iovec> Skip(std::span<iovec> spans, size_t bytes) {
   while (!spans.empty() && bytes >= spans.front().iov_len) {
@@ -106,10 +114,7 @@ Sender::Patience Sender::PatienceFor(int socket, int64_t bytes, base::Nanos dead
 task::Task<absl::Status> Sender::WaitWritable(int socket, Patience& patience) {
   ++counters_.socket_waits;
   patience.BeginWait();
-  Op poll;
-  poll.code = OpCode::kPoll;
-  poll.fd = socket;
-  poll.poll_events = POLLOUT;
+  Op poll = PollForRoom(socket);
   const int32_t result = co_await RunUntil(backend_, &poll, patience.deadline(), &patience);
   if (result < 0) co_return SocketError(socket, result);
   co_return absl::OkStatus();  // an error of the socket is told by the next send
@@ -435,10 +440,7 @@ task::Task<absl::StatusOr<bool>> Sender::WaitWithPiece(Range& range) {
   Patience& patience = range.patience;
   patience.BeginWait();
   while (true) {
-    Op poll;
-    poll.code = OpCode::kPoll;
-    poll.fd = range.socket;
-    poll.poll_events = POLLOUT;
+    Op poll = PollForRoom(range.socket);
     const base::Nanos kept_until = task::Scheduler::Current().now() + kKeepColdPiece;
     const int32_t result =
         co_await RunUntil(backend_, &poll, std::min(kept_until, patience.deadline()));

@@ -211,10 +211,11 @@ class Log : private JournaledLog {
   // Moves log_start, durably: reads below fail from then on. Does not go back, nor past
   // durable_end.
   task::Task<absl::Status> Trim(base::Offset start);
-  // Removes segments that lie wholly below log_start; never the last one. Returns how many.
+  // Whether segments lie wholly below log_start; the last one does not count.
   bool HasSegmentsBelowStart() const {
     return segments_.size() > 1 && segments_[1]->base() <= log_start_;
   }
+  // Removes them. Returns how many.
   task::Task<absl::StatusOr<size_t>> RemoveSegmentsBelowStart();
   // What retention judges by, oldest first; max_timestamp_ms may have to be read.
   task::Task<absl::StatusOr<std::vector<SegmentInfo>>> Segments();

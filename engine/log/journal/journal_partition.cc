@@ -227,11 +227,9 @@ void JournalPartition::Publish(const Mark& mark) {
   live_since_ = mark.taken_at;
 }
 
-uint64_t JournalPartition::NeededFrom() const {
-  const auto record = Record();
-  if (!record.has_value()) return 0;
-  return places_.empty() ? record->segment_base
-                         : std::min(record->segment_base, places_.front().segment_base);
+uint64_t JournalPartition::NeededFrom(const CheckpointRecord& record) const {
+  return places_.empty() ? record.segment_base
+                         : std::min(record.segment_base, places_.front().segment_base);
 }
 
 std::optional<CheckpointRecord> JournalPartition::Record() const {

@@ -125,8 +125,9 @@ class JournalPartition : public JournalClient, public task::ListNode {
   bool dropped() const { return published_.dropped; }
   // nullopt: there is nothing to say yet.
   std::optional<CheckpointRecord> Record() const;
-  // The lowest segment that a start by Record() needs as it was: R's, or that of an entry behind S.
-  uint64_t NeededFrom() const;
+  // The lowest segment that a start by this record, Record(), needs as it was: R's, or that of an
+  // entry behind S.
+  uint64_t NeededFrom(const CheckpointRecord& record) const;
   JournaledLog& log() { return log_; }
   // Files with live entries, oldest first.
   template <class Visit>

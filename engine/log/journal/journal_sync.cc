@@ -335,9 +335,10 @@ Checkpoint JournalSync::Build(uint32_t tail) const {
   checkpoint.held = carried_held_;
   std::set<std::pair<base::Uuid, uint32_t>> present;
   for (JournalPartition* partition : partitions_) {
-    partition->told_segment_ = partition->NeededFrom();
+    partition->told_segment_ = 0;
     if (const auto record = partition->Record()) {
       checkpoint.records.push_back(*record);
+      partition->told_segment_ = partition->NeededFrom(*record);
       present.emplace(record->topic_id, record->partition);
       // Nothing of it is in the journal that is not in place: a frame that is lost below cannot
       // have been its own.
@@ -389,7 +390,10 @@ task::Task<absl::Status> JournalSync::WriteCheckpoint() {
 task::Task<absl::Status> JournalSync::Settle(JournalPartition* partition) {
   constexpr int kSlots = 2;
   for (int i = 0; i < kSlots; ++i) {
-    if (partition->settled_segment() >= partition->NeededFrom()) break;
+    const auto record = partition->Record();
+    if (!record.has_value() || partition->settled_segment() >= partition->NeededFrom(*record)) {
+      break;
+    }
     RT_CO_RETURN_IF_ERROR(co_await WriteCheckpoint());
   }
   co_return absl::OkStatus();
