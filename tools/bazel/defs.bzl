@@ -4,7 +4,7 @@ C++ is built without exceptions unless a target says `exceptions = True`. Everyt
 tests included: one copy of each flag and each counter, and no shared objects to write.
 """
 
-_COPTS = [
+COPTS = [
     "-std=c++20",
     # Every x86-64 server since 2009; the hash and CRC code asks the CPU for more at run time.
     "-march=x86-64-v2",
@@ -27,33 +27,59 @@ _PROTO_COPTS = [
 ]
 
 def _copts(exceptions, copts):
-    return _COPTS + ([] if exceptions else ["-fno-exceptions"]) + copts
+    return COPTS + ([] if exceptions else ["-fno-exceptions"]) + copts
 
-def rt_library(name, exceptions = False, copts = [], visibility = ["//visibility:public"], **kwargs):
+def _precompiled(kind, exceptions, copts, deps):
+    """(copts, deps) with a precompiled header, but for flags of a target's own, which it does not have."""
+    if copts:
+        return _copts(exceptions, copts), deps
+    header = kind + ("_exceptions" if exceptions else "")
+    return (
+        _copts(exceptions, []) + select({
+            "//tools/bazel:optimised": [],
+            "//conditions:default": ["-include-pch", "$(BINDIR)/tools/bazel/%s.pch" % header],
+        }),
+        deps + select({
+            "//tools/bazel:optimised": [],
+            "//conditions:default": ["//tools/bazel:%s_headers" % header],
+        }),
+    )
+
+def rt_library(name, exceptions = False, copts = [], deps = [], visibility = ["//visibility:public"], **kwargs):
+    all_copts, all_deps = _precompiled("common", exceptions, copts, deps)
     native.cc_library(
         name = name,
-        copts = _copts(exceptions, copts),
+        copts = all_copts,
         linkstatic = True,
         visibility = visibility,
+        deps = all_deps,
         **kwargs
     )
 
-def rt_binary(name, exceptions = False, copts = [], visibility = ["//visibility:public"], **kwargs):
+def rt_binary(name, exceptions = False, copts = [], deps = [], precompiled = "common", visibility = ["//visibility:public"], **kwargs):
+    """precompiled: "test" where the sources are tests, which .bazelrc compiles differently."""
+    all_copts, all_deps = _precompiled(precompiled, exceptions, copts, deps)
     native.cc_binary(
         name = name,
-        copts = _copts(exceptions, copts),
+        copts = all_copts,
         visibility = visibility,
+        deps = all_deps,
         **kwargs
     )
 
-def rt_test(name, exceptions = False, copts = [], size = "small", timeout = "moderate", **kwargs):
+def rt_test(name, exceptions = False, copts = [], deps = [], size = "small", timeout = "moderate", **kwargs):
     """A cc_test. Tag it "e2e" if it runs the real programs: such tests are not run under sanitizers."""
+
+    # .bazelrc compiles files of this kind, and no others, as the header for tests is.
+    kind = "test" if native.package_name().startswith("tests/") else "common"
+    all_copts, all_deps = _precompiled(kind, exceptions, copts, deps)
     native.cc_test(
         name = name,
-        copts = _copts(exceptions, copts),
+        copts = all_copts,
         linkstatic = True,
         size = size,
         timeout = timeout,
+        deps = all_deps,
         **kwargs
     )
 
