@@ -1,7 +1,9 @@
 #include "server/broker.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
 #include "engine/base/logging.h"
@@ -12,8 +14,20 @@ namespace {
 using base::Error;
 
 constexpr int64_t kProducerIdBlock = 1000;
+constexpr size_t kNameBytesShown = 128;
 
 }  // namespace
+
+void Broker::SetOptions(std::shared_ptr<const BrokerOptions> options) {
+  const std::shared_ptr<const BrokerOptions> before = std::exchange(options_, std::move(options));
+  log_environment_.SetWritePath(options_->write_path, options_->inline_bytes_max);
+  if (journal_ != nullptr) {
+    journal_->SetOptions(options_->journal_bypass_bytes, options_->journal_sync_age_ns);
+  }
+  // They wait for as long as was said before.
+  if (options_->retention_check_ns != before->retention_check_ns) retention_due_.NotifyAll();
+  if (options_->compaction.every_ns != before->compaction.every_ns) compaction_due_.NotifyAll();
+}
 
 Error Broker::Locate(const partition::PartitionId& id, base::CoreId* core) const {
   if (closed_ || image_ == nullptr) return Error::kShuttingDown;
@@ -49,6 +63,7 @@ task::Task<absl::Status> Broker::OpenJournal(log::CoreJournalOptions options,
   auto opened = co_await log::CoreJournal::Open(core_.io(), file_system, std::move(options));
   if (!opened.ok()) co_return opened.status();
   journal_ = *std::move(opened);
+  journal_->SetOptions(options_->journal_bypass_bytes, options_->journal_sync_age_ns);
   log_environment_.set_journal(journal_.get());
   co_return absl::OkStatus();
 }
@@ -265,6 +280,34 @@ task::Task<std::vector<ProposalResult>> Broker::AlterTopics(
                                        " partitions now, but not all are served: ", reason)};
   }
   co_return results;
+}
+
+task::Task<ProposalResult> Broker::AlterSettings(AlterSettingsProposal proposal) {
+  for (ConfigChange& change : proposal.settings) {
+    const auto known =
+        std::find_if(configs().begin(), configs().end(), [&change](const BrokerConfig& config) {
+          return config.name == change.name || (!config.knob.empty() && config.knob == change.name);
+        });
+    const bool found = known != configs().end();
+    if (found && known->live) {
+      change.name = known->knob;
+      continue;
+    }
+    // Another version of this program has set it.
+    if (change.op == ConfigChange::Op::kDelete && image_->settings().contains(change.name))
+      continue;
+    const std::string shown = absl::CHexEscape(change.name.substr(0, kNameBytesShown));
+    co_return ProposalResult{
+        .outcome = ProposalResult::Outcome::kConflict,
+        .failure = {found ? Error::kInvalidRequest : Error::kInvalidConfig,
+                    found ? absl::StrCat("broker config '", shown,
+                                         "' cannot be changed while the broker runs; it is read "
+                                         "from the flags and the file at start")
+                          : absl::StrCat("unknown broker config '", shown, "'")}};
+  }
+  Catalog* catalog = group_.catalog;
+  co_return co_await core::CallOn(
+      base::CoreId(0), [catalog, &proposal] { return catalog->AlterSettings(proposal); });
 }
 
 task::Task<ProposalResult> Broker::DeleteTopic(base::Uuid topic_id) {

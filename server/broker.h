@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -135,11 +136,26 @@ struct TopicDefaults {
 // A setting of the broker, as it is told to those who ask (broker_configs.h).
 struct BrokerConfig {
   std::string name;
-  std::string value;
+  std::string knob;   // its name as a flag; empty: there is none
+  std::string value;  // in force
   std::string default_value;
+  std::optional<std::string> start_value;  // what a flag or the file says
+  bool is_set = false;                     // while the broker ran: `value` is that
+  bool live = false;                       // can be
   ConfigType type = ConfigType::kString;
-  bool is_default = true;
   std::string help;
+};
+
+// What may change while a broker runs. Every core has the same.
+struct BrokerOptions {
+  TopicDefaults topic_defaults;
+  base::Nanos retention_check_ns = 300 * base::kNanosPerSecond;
+  CompactionOptions compaction;
+  log::WritePath write_path = log::WritePath::kAuto;
+  int64_t inline_bytes_max = 1 << 20;
+  size_t journal_bypass_bytes = size_t{1} << 20;
+  base::Nanos journal_sync_age_ns = 10 * base::kNanosPerSecond;
+  std::vector<BrokerConfig> configs;  // by name
 };
 
 // What all brokers of a process know; made before the cores start, changed only while they do.
@@ -152,8 +168,6 @@ struct BrokerGroup {
   log::OffsetCheckpoint recovery_points;          // as the last run wrote them
   log::OffsetCheckpoint log_starts;
   log::OffsetCheckpoint clean_ends;
-  TopicDefaults topic_defaults;
-  std::vector<BrokerConfig> configs;
   log::Durability durability = log::Durability::kJournal;  // of topics that do not say
   // What recovery found, until all partitions are open.
   std::unique_ptr<const log::RecoveryResult> recovered;
@@ -169,8 +183,9 @@ class Broker {
   const std::string& data_directory() const { return group_.data_directory; }
   const BrokerCounters& counters() const { return counters_; }
   const BrokerLatencies& latencies() const { return latencies_; }
-  const TopicDefaults& topic_defaults() const { return group_.topic_defaults; }
-  const std::vector<BrokerConfig>& configs() const { return group_.configs; }
+  const TopicDefaults& topic_defaults() const { return options_->topic_defaults; }
+  // Valid until this core's next suspension.
+  const std::vector<BrokerConfig>& configs() const { return options_->configs; }
   log::LogEnvironment& log_environment() { return log_environment_; }
   log::CoreJournal* journal() { return journal_.get(); }
   partition::PartitionMap& partitions() { return partitions_; }
@@ -205,6 +220,8 @@ class Broker {
   // Applied with a failure: the topic has its new partitions, but one of them is not served.
   task::Task<std::vector<ProposalResult>> AlterTopics(std::vector<AlterTopicProposal> proposals);
   task::Task<ProposalResult> DeleteTopic(base::Uuid topic_id);
+  // Names are those of configs() or of their knobs. Applied: it holds on all cores.
+  task::Task<ProposalResult> AlterSettings(AlterSettingsProposal proposal);
   // A producer id that nobody had before.
   task::Task<base::Error> NewProducerId(int64_t* producer_id);
   task::Task<std::vector<PartitionStatus>> DescribeTopic(base::Uuid topic_id);
@@ -212,6 +229,9 @@ class Broker {
   // Before the first image. `file_system` may be null and outlives it.
   task::Task<absl::Status> OpenJournal(log::CoreJournalOptions options,
                                        log::FileSystemSync* file_system);
+
+  // May be called again while it runs.
+  void SetOptions(std::shared_ptr<const BrokerOptions> options);
 
   // --- Of this core's own partitions.
   // Takes a new image over: closes and removes what is gone, opens what is new, hands changed
@@ -225,11 +245,11 @@ class Broker {
   std::string OfflineReason(base::Uuid topic_id, int32_t first) const;
   // Looks at all partitions every so often, until CloseAll(), and removes what retention lets go.
   // While the disk is low it does so at once, and more often.
-  void StartRetention(base::Nanos every_ns);
+  void StartRetention();
   task::Task<void> RetainOnce();
   const RetentionCounters& retention() const { return retention_; }
   // The same for compaction: one partition after the other, the dirtiest first.
-  void StartCompaction(const CompactionOptions& options);
+  void StartCompaction();
   task::Task<void> CompactOnce();
   const partition::CompactionCounters& compaction() const { return compaction_; }
   // Refuses requests, closes all logs. False: one of them not cleanly.
@@ -274,7 +294,7 @@ class Broker {
 
   task::Task<void> DeleteRecordsLocal(DeleteRecordsItem* item);
   task::Task<void> DeleteRecordsOn(base::CoreId core, DeleteRecordsItem* item, task::Latch* latch);
-  task::Task<void> RetentionLoop(base::Nanos every_ns);
+  task::Task<void> RetentionLoop();
   task::Task<void> CompactionLoop();
   // Runs `local` for each item on its owner's core, one core after the other.
   template <class Item>
@@ -301,6 +321,7 @@ class Broker {
 
   core::Core& core_;
   BrokerGroup& group_;
+  std::shared_ptr<const BrokerOptions> options_;
   std::unique_ptr<log::CoreJournal> journal_;
   log::LogEnvironment log_environment_;
   ImagePtr image_;
@@ -317,7 +338,6 @@ class Broker {
   task::WaitList compaction_due_;  // notified: it is closed, or a topic is compacted from now on
   task::Latch cleaning_;           // the loops of both
   RetentionCounters retention_;
-  CompactionOptions compaction_options_;
   partition::CompactionCounters compaction_;
   BrokerCounters counters_;
   BrokerLatencies latencies_;

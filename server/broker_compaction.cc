@@ -1,5 +1,6 @@
 // Compaction of a core's partitions, one after the other, behind what clients ask for.
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,14 +15,16 @@ namespace {
 // the broker stops.
 class PaceOfCore : public log::CompactionPace {
  public:
-  PaceOfCore(core::Core& core, int64_t bytes_per_s, const bool& closed)
-      : core_(core), bytes_per_s_(bytes_per_s), closed_(closed), free_at_(core.now()) {}
+  // The rate may change meanwhile.
+  PaceOfCore(core::Core& core, const std::shared_ptr<const BrokerOptions>& options,
+             const bool& closed)
+      : core_(core), options_(options), closed_(closed), free_at_(core.now()) {}
 
   task::Task<void> Spend(int64_t bytes) override {
     constexpr base::Nanos kStepMax = 100 * base::kNanosPerMilli;
     free_at_ = std::max(free_at_, core_.now()) +
                static_cast<base::Nanos>(static_cast<double>(bytes) * base::kNanosPerSecond /
-                                        static_cast<double>(bytes_per_s_));
+                                        static_cast<double>(options_->compaction.bytes_per_s));
     co_await task::Yield();
     while (!closed_ && core_.now() < free_at_) {
       co_await task::Scheduler::Current().SleepUntil(std::min(free_at_, core_.now() + kStepMax));
@@ -30,7 +33,7 @@ class PaceOfCore : public log::CompactionPace {
 
  private:
   core::Core& core_;
-  int64_t bytes_per_s_;
+  const std::shared_ptr<const BrokerOptions>& options_;
   const bool& closed_;
   base::Nanos free_at_;
 };
@@ -38,8 +41,8 @@ class PaceOfCore : public log::CompactionPace {
 }  // namespace
 
 task::Task<void> Broker::CompactOnce() {
-  PaceOfCore pace(core_, compaction_options_.bytes_per_s, closed_);
-  const partition::CompactionWork work = {.memory_bytes_max = compaction_options_.memory_bytes_max,
+  PaceOfCore pace(core_, options_, closed_);
+  const partition::CompactionWork work = {.memory_bytes_max = options_->compaction.memory_bytes_max,
                                           .pace = &pace,
                                           .counters = &compaction_};
   const auto is_compacted = [](const partition::Partition& each) { return each.compaction().on; };
@@ -62,15 +65,14 @@ task::Task<void> Broker::CompactionLoop() {
     partitions_.ForEach([&](const partition::PartitionId&, const partition::Partition& partition) {
       any |= partition.compaction().on;
     });
-    co_await compaction_due_.WaitUntil(any ? core_.now() + compaction_options_.every_ns
+    co_await compaction_due_.WaitUntil(any ? core_.now() + options_->compaction.every_ns
                                            : base::kNever);
     if (!closed_) co_await CompactOnce();
   }
   cleaning_.Done();
 }
 
-void Broker::StartCompaction(const CompactionOptions& options) {
-  compaction_options_ = options;
+void Broker::StartCompaction() {
   cleaning_.Add();
   task::Spawn("compaction", CompactionLoop());
 }

@@ -55,38 +55,59 @@ std::string HostPort(absl::string_view host, int64_t port) {
             : absl::StrCat("PLAINTEXT://", host, ":", port);
 }
 
+ConfigSource SourceOf(const LoadedConfig& config, const knobs::Field* field) {
+  return config.sources[static_cast<size_t>(field->number())];
+}
+
+BrokerConfig ConfigOf(const knobs::Field* field, const LoadedConfig& now,
+                      const LoadedConfig& start) {
+  BrokerConfig config{.name = NameOf(field),
+                      .knob = field->name(),
+                      .value = ValueOf(field, now.config),
+                      .default_value = DefaultOf(field),
+                      .is_set = SourceOf(now, field) == ConfigSource::kSet,
+                      .live = knobs::OptionsOf(field).live(),
+                      .type = knobs::IsBool(field)     ? ConfigType::kBoolean
+                              : knobs::IsNumber(field) ? ConfigType::kLong
+                                                       : ConfigType::kString,
+                      .help = knobs::OptionsOf(field).help()};
+  if (SourceOf(start, field) != ConfigSource::kDefault) {
+    config.start_value = ValueOf(field, start.config);
+  } else if (config.default_value.empty()) {
+    config.default_value = ValueOf(field, start.config);  // computed
+  }
+  return config;
+}
+
+// What Kafka calls otherwise, and in another unit.
+BrokerConfig IdleTime(const LoadedConfig& now, const LoadedConfig& start) {
+  const knobs::Field* field = knobs::Find("connection_idle_s");
+  const auto millis = [](const LoadedConfig& config) {
+    return absl::StrCat(config.config.connection_idle_s() * kMillisPerSecond);
+  };
+  BrokerConfig config{.name = "connections.max.idle.ms",
+                      .value = millis(now),
+                      .default_value = "600000",
+                      .is_set = SourceOf(now, field) == ConfigSource::kSet,
+                      .type = ConfigType::kLong,
+                      .help = "A connection that sent no request for this long is closed."};
+  if (SourceOf(start, field) != ConfigSource::kDefault) config.start_value = millis(start);
+  return config;
+}
+
 }  // namespace
 
-std::vector<BrokerConfig> ListBrokerConfigs(const LoadedConfig& loaded) {
+std::vector<BrokerConfig> ListBrokerConfigs(const LoadedConfig& now, const LoadedConfig& start) {
   std::map<std::string, BrokerConfig> all;
   const auto add = [&all](BrokerConfig config) { all.emplace(config.name, std::move(config)); };
-  const auto is_default = [&loaded](absl::string_view knob) {
-    const knobs::Field* field = knobs::Find(knob);
-    return loaded.sources[static_cast<size_t>(field->number())] == ConfigSource::kDefault;
-  };
-  for (const knobs::Field* field : knobs::All()) {
-    add({.name = NameOf(field),
-         .value = ValueOf(field, loaded.config),
-         .default_value = DefaultOf(field),
-         .type = knobs::IsBool(field)     ? ConfigType::kBoolean
-                 : knobs::IsNumber(field) ? ConfigType::kLong
-                                          : ConfigType::kString,
-         .is_default = is_default(field->name()),
-         .help = knobs::OptionsOf(field).help()});
-  }
-  const Config& config = loaded.config;
+  for (const knobs::Field* field : knobs::All()) add(ConfigOf(field, now, start));
+  add(IdleTime(now, start));
   add({.name = "listeners",
-       .value = HostPort(config.listen(), config.kafka_port()),
+       .value = HostPort(now.config.listen(), now.config.kafka_port()),
        .default_value = "",
+       .start_value = HostPort(now.config.listen(), now.config.kafka_port()),
        .type = ConfigType::kList,
-       .is_default = is_default("listen") && is_default("kafka_port"),
        .help = "Where Kafka clients connect; each core also has a port of its own."});
-  add({.name = "connections.max.idle.ms",
-       .value = absl::StrCat(config.connection_idle_s() * kMillisPerSecond),
-       .default_value = "600000",
-       .type = ConfigType::kLong,
-       .is_default = is_default("connection_idle_s"),
-       .help = "A connection that sent no request for this long is closed."});
   const auto fixed = [&add](absl::string_view name, absl::string_view value, ConfigType type,
                             absl::string_view help) {
     add({.name = std::string(name),

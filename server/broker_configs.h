@@ -10,7 +10,8 @@
 
 namespace ringtail::server {
 
-// By name, each once. What differs from node to node is not among them.
-std::vector<BrokerConfig> ListBrokerConfigs(const LoadedConfig& loaded);
+// By name, each once. What differs from node to node is not among them. `now` is in force, `start`
+// what flags and the file said.
+std::vector<BrokerConfig> ListBrokerConfigs(const LoadedConfig& now, const LoadedConfig& start);
 
 }  // namespace ringtail::server

@@ -30,7 +30,10 @@ struct Broker::FetchScratch {
 };
 
 Broker::Broker(core::Core& core, BrokerGroup& group, const log::LogOptions& log_options)
-    : core_(core), group_(group), log_environment_(core.io(), log_options, &core) {
+    : core_(core),
+      group_(group),
+      options_(std::make_shared<const BrokerOptions>()),
+      log_environment_(core.io(), log_options, &core) {
   log_environment_.reserve().set_on_change(&Broker::OnDiskChange, this);
 }
 

@@ -62,9 +62,10 @@ task::Task<void> Broker::DeleteRecords(std::span<DeleteRecordsItem> items) {
   co_await latch.Wait();
 }
 
-task::Task<void> Broker::RetentionLoop(base::Nanos every_ns) {
+task::Task<void> Broker::RetentionLoop() {
   const log::DiskReserve& reserve = log_environment_.reserve();
   while (!closed_) {
+    const base::Nanos every_ns = options_->retention_check_ns;
     const base::Nanos wait = reserve.low() ? std::min(every_ns, kRetainWhileLow) : every_ns;
     co_await retention_due_.WaitUntil(core_.now() + wait);
     if (!closed_ && reserve.low()) co_await GiveBackPreallocated();
@@ -73,10 +74,10 @@ task::Task<void> Broker::RetentionLoop(base::Nanos every_ns) {
   cleaning_.Done();
 }
 
-void Broker::StartRetention(base::Nanos every_ns) {
+void Broker::StartRetention() {
   if (core_.id() == base::CoreId(0) && log_environment_.reserve().low()) AnnounceDisk();
   cleaning_.Add();
-  task::Spawn("retention", RetentionLoop(every_ns));
+  task::Spawn("retention", RetentionLoop());
 }
 
 // --- A disk that is low.

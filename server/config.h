@@ -33,7 +33,12 @@ struct ConfigEnvironment {
   static ConfigEnvironment OfThisProcess(std::string version);
 };
 
-enum class ConfigSource : uint8_t { kDefault, kFile, kFlag };
+enum class ConfigSource : uint8_t {
+  kDefault,
+  kFile,
+  kFlag,
+  kSet,  // while the broker runs (live_config.h)
+};
 
 struct LoadedConfig {
   // Every field is set, to what holds; `config.cores()` is as given, or empty.

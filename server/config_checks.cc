@@ -165,6 +165,13 @@ absl::Status CheckSizes(const Config& config) {
 
 }  // namespace
 
+absl::Status CheckValues(const Config& config) {
+  if (const auto rule = io::ParseSendRule(config.send_rule()); !rule.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("send_rule: ", rule.status().message()));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<int>> ParseCores(absl::string_view text,
                                             const std::vector<int>& allowed) {
   if (allowed.empty()) return absl::InternalError("cores: this process may use no CPU");
@@ -212,9 +219,7 @@ absl::Status CompleteConfig(const ConfigEnvironment& environment, LoadedConfig* 
   RT_RETURN_IF_ERROR(CheckAddress("listen", config.listen(), config, loaded));
   RT_RETURN_IF_ERROR(CheckAddress("admin_listen", config.admin_listen(), config, loaded));
   RT_RETURN_IF_ERROR(FillAdvertiseHost(environment, &config));
-  if (const auto rule = io::ParseSendRule(config.send_rule()); !rule.ok()) {
-    return absl::InvalidArgumentError(absl::StrCat("send_rule: ", rule.status().message()));
-  }
+  RT_RETURN_IF_ERROR(CheckValues(config));
   RT_RETURN_IF_ERROR(CheckPorts(config, static_cast<int64_t>(loaded->cpus.size())));
   if (loaded->cpus.size() > environment.cpus.size()) {
     loaded->warnings.push_back(absl::StrCat("cores=", config.cores(), " on ",

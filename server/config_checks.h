@@ -21,6 +21,9 @@ enum class AddressKind : uint8_t { kLoopback, kAny, kOther };
 // InvalidArgument: not an address literal.
 absl::StatusOr<AddressKind> ClassifyAddress(const std::string& address);
 
+// What single ranges cannot say of values that may change while the broker runs.
+absl::Status CheckValues(const Config& config);
+
 // Fills in what was not given and has no fixed default, then checks what single ranges cannot say.
 absl::Status CompleteConfig(const ConfigEnvironment& environment, LoadedConfig* loaded);
 

@@ -80,6 +80,8 @@ absl::string_view SourceName(ConfigSource source) {
       return "file";
     case ConfigSource::kFlag:
       return "flag";
+    case ConfigSource::kSet:
+      return "set";
     case ConfigSource::kDefault:
       break;
   }

@@ -24,6 +24,18 @@ CoreServer::CoreServer(core::Core& core, BrokerGroup& group, const CoreServerOpt
       budget_(options.core_bytes_max),
       factory_(std::move(factory)) {}
 
+void CoreServer::SetOptions(const LiveOptions& options) {
+  core_.SetOptions(options.core);
+  core_.io().LimitWorkers(options.workers);
+  options_.connection.send_path = options.send_path;
+  options_.connection.frames.idle_ns = options.connection_idle_ns;
+  options_.connection.send_timeout_ns = options.send_timeout_ns;
+  options_.connections_max = options.connections_max;
+  sender_.SetRule(options.send_rule);
+  sender_.SetColdReadsAtOnce(options.cold_reads_at_once);
+  broker_.SetOptions(options.broker);
+}
+
 absl::Status CoreServer::Listen(const std::string& host, bool share, ListenerKind kind,
                                 uint16_t* port) {
   RT_ASSIGN_OR_RETURN(const int fd, core_.io().Listen(host, *port, share));

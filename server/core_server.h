@@ -13,6 +13,7 @@
 #include "server/connection.h"
 #include "server/endpoints.h"
 #include "server/group/coordinator.h"
+#include "server/live_options.h"
 
 namespace ringtail::server {
 
@@ -37,6 +38,9 @@ class CoreServer {
 
   CoreServer(core::Core& core, BrokerGroup& group, const CoreServerOptions& options,
              SessionFactory factory);
+
+  // What may change while it runs, from now on. On the core's thread.
+  void SetOptions(const LiveOptions& options);
 
   Broker& broker() { return broker_; }
   group::Coordinator& groups() { return groups_; }
@@ -67,7 +71,7 @@ class CoreServer {
   task::Task<void> Serve(int fd, ListenerKind kind);
 
   core::Core& core_;
-  const CoreServerOptions options_;
+  CoreServerOptions options_;
   Broker broker_;
   group::Coordinator groups_;
   io::Sender sender_;

@@ -19,4 +19,8 @@ struct Process::CoreThread {
   bool run = false;
 };
 
+// The calling thread, on that CPU alone; on all CPUs of the process.
+void PinThread(int cpu);
+void UnpinThread();
+
 }  // namespace ringtail::server

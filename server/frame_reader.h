@@ -99,7 +99,7 @@ class FrameReader {
   core::Core& core_;
   int socket_;
   const FrameFormat& format_;
-  FrameTimeouts timeouts_;
+  const FrameTimeouts& timeouts_;  // may change
   task::ByteSemaphore& connection_budget_;
   ReceiveBudget& core_budget_;
   Watchdog watchdog_;

@@ -38,8 +38,6 @@ log::CoreJournalOptions OptionsOf(const BrokerGroup& brokers, const JournalSetti
       std::min(options.journal.zero_chunk_bytes, options.journal.file_bytes / 4);
   options.journal.depth = settings.depth;
   options.journal.sync_mode = settings.sync_mode;
-  options.reclaim.sync_age_ns = settings.sync_age_ns;
-  options.bypass_bytes = settings.bypass_bytes;
   return log::ContinueJournal(*brokers.recovered, core, brokers.data_directory, options);
 }
 

@@ -16,10 +16,8 @@ namespace ringtail::server {
 struct JournalSettings {
   int64_t file_bytes = int64_t{64} << 20;
   int64_t bytes_max = 0;  // per core; 0: 1 GiB, or 5 % of the file system shared by the cores
-  size_t bypass_bytes = size_t{1} << 20;
   size_t depth = 2;
   log::JournalSyncMode sync_mode = log::JournalSyncMode::kDataSync;
-  base::Nanos sync_age_ns = 10 * base::kNanosPerSecond;
   bool accept_loss = false;
 };
 

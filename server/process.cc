@@ -2,7 +2,6 @@
 
 #include <google/protobuf/stubs/logging.h>
 #include <pthread.h>
-#include <sched.h>
 
 #include <chrono>
 #include <future>
@@ -34,15 +33,6 @@ struct ControlCall : core::Message {
   std::function<void()> function;
 };
 
-void PinThread(int cpu) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(static_cast<size_t>(cpu), &set);
-  if (pthread_setaffinity_np(pthread_self(), sizeof(set), &set) != 0) {
-    RT_LOG(kWarn, "cannot pin a core's thread to CPU {}; it may move", cpu);
-  }
-}
-
 void ReportStuck(base::CoreId core, base::Nanos stuck_ns, const std::string& doing) {
   RT_LOG(kError, "core {}: has not come back to its loop for {} s; {}", core.value(),
          stuck_ns / base::kNanosPerSecond, doing);
@@ -58,10 +48,9 @@ task::Task<void> RunAndReport(task::Task<absl::Status> task,
 Process::Process(ProcessOptions options)
     : options_(std::move(options)),
       group_(static_cast<uint32_t>(options_.cpus.size())),
-      watchdog_(group_, {.on_report = &ReportStuck}) {
+      watchdog_(group_, {.on_report = &ReportStuck}),
+      live_(options_.live->Under({})) {
   brokers_.data_directory = options_.data_directory;
-  brokers_.topic_defaults = options_.topic_defaults;
-  brokers_.configs = options_.configs;
   brokers_.durability = options_.durability;
   brokers_.brokers.resize(options_.cpus.size());
   endpoints_.advertise_cores = options_.advertise_cores;
@@ -75,9 +64,11 @@ Process::~Process() = default;
 
 absl::Status Process::MakeCore(uint32_t index) {
   CoreThread& self = *threads_[index];
-  if (options_.pin_threads) PinThread(options_.cpus[index]);
+  const std::shared_ptr<const LiveOptions> live = this->live();
+  if (live->pin_threads) PinThread(options_.cpus[index]);
   io::UringOptions uring = options_.uring;
   uring.data_directory = options_.data_directory;
+  uring.workers = live->workers;
   RT_ASSIGN_OR_RETURN(std::unique_ptr<io::Backend> backend, io::UringBackend::Create(uring));
   if (index == 0) RT_LOG(kInfo, "{}", backend->features().description);
   CoreServerOptions server = options_.server;
@@ -86,7 +77,7 @@ absl::Status Process::MakeCore(uint32_t index) {
     server.log.reserve.bytes = log::DiskReserve::DefaultBytes(space.total_bytes);
   }
   const base::CoreId id(index);
-  self.core = std::make_unique<core::Core>(id, group_, std::move(backend), options_.core);
+  self.core = std::make_unique<core::Core>(id, group_, std::move(backend), live->core);
   group_.Install(id, self.core.get());
   self.kafka = std::make_unique<kafka::CoreState>(options_.fetch_sessions);
   kafka::CoreState* kafka_state = self.kafka.get();
@@ -100,6 +91,16 @@ absl::Status Process::MakeCore(uint32_t index) {
       });
   brokers_.brokers[index] = &self.server->broker();
   return absl::OkStatus();
+}
+
+std::shared_ptr<const LiveOptions> Process::live() const {
+  const std::lock_guard<std::mutex> lock(live_mutex_);
+  return live_;
+}
+
+void Process::set_live(std::shared_ptr<const LiveOptions> live) {
+  const std::lock_guard<std::mutex> lock(live_mutex_);
+  live_ = std::move(live);
 }
 
 const kafka::CoreState& Process::kafka_state(base::CoreId core) const {

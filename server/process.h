@@ -27,6 +27,7 @@
 #include "server/core_server.h"
 #include "server/journals.h"
 #include "server/kafka/core_state.h"
+#include "server/live_config.h"
 #include "server/native/session.h"
 
 namespace ringtail::server {
@@ -35,21 +36,16 @@ struct ProcessOptions {
   std::string data_directory;  // exists, and is locked by the caller
   std::string listen_host = "127.0.0.1";
   std::vector<int> cpus;  // one core each
-  bool pin_threads = true;
   CorePorts shared_ports{.kafka = 9092, .native = 7092};
   bool advertise_cores = true;
   std::string advertise_host;  // empty: listen_host
   int32_t broker_id = 0;
   base::Nanos shutdown_grace_ns = 10 * base::kNanosPerSecond;
-  core::CoreOptions core;
   io::UringOptions uring;
   CoreServerOptions server;
-  TopicDefaults topic_defaults;
-  std::vector<BrokerConfig> configs;
+  std::shared_ptr<const LiveConfig> live;  // what may change, with or without changes
   log::Durability durability = log::Durability::kJournal;
   JournalSettings journal;
-  base::Nanos retention_check_ns = 300 * base::kNanosPerSecond;
-  CompactionOptions compaction;
   log::RecoveryProgress* recovery_progress = nullptr;  // outlives the start
   native::SessionOptions native;
   kafka::FetchSessionLimits fetch_sessions;
@@ -74,8 +70,10 @@ class Process {
   std::vector<std::optional<T>> Ask(std::function<T(CoreServer&)> ask, int64_t timeout_ms);
   // On that core only.
   const kafka::CoreState& kafka_state(base::CoreId core) const;
-  // -1: not pinned.
-  int CpuOf(uint32_t core) const { return options_.pin_threads ? options_.cpus[core] : -1; }
+  // Thread-safe. -1: not pinned.
+  int CpuOf(uint32_t core) const { return live()->pin_threads ? options_.cpus[core] : -1; }
+  // Thread-safe: what holds now of what may change.
+  std::shared_ptr<const LiveOptions> live() const;
   uint32_t core_count() const { return group_.count(); }
   // Thread-safe, at once: which cores have not come back for long; empty: none.
   std::string StuckReason() const { return watchdog_.StuckReason(); }
@@ -91,6 +89,9 @@ class Process {
   task::Task<absl::Status> OpenCatalog();
   task::Task<absl::Status> BeginRun();
   task::Task<void> PublishImage(ImagePtr image);
+  // What is set from now on holds on every core when this ends.
+  task::Task<void> TakeOver(const Settings& settings);
+  void set_live(std::shared_ptr<const LiveOptions> live);
   bool ReusesName(const Image& image) const;
   absl::Status Bind(uint32_t core);
   task::Task<absl::Status> BindAll();
@@ -117,6 +118,8 @@ class Process {
   std::unique_ptr<LocalCatalog> catalog_;  // used on core 0
   std::vector<std::unique_ptr<CoreThread>> threads_;
   std::mutex control_mutex_;
+  mutable std::mutex live_mutex_;
+  std::shared_ptr<const LiveOptions> live_;
 
   // On core 0.
   struct WrittenCheckpoints {

@@ -53,6 +53,10 @@ task::Task<void> Process::PublishImage(ImagePtr image) {
     const absl::Status written = co_await WriteCheckpoints();
     if (!written.ok()) RT_LOG(kWarn, "checkpoints: {}", written.message());
   }
+  const ImagePtr& before = brokers_.brokers[0]->image();
+  if (before == nullptr || before->settings() != image->settings()) {
+    co_await TakeOver(image->settings());
+  }
   co_await ApplyImageOnAll(brokers_, std::move(image));
 }
 
@@ -62,6 +66,7 @@ task::Task<absl::Status> Process::OpenCatalog() {
   if (!catalog.ok()) co_return catalog.status();
   catalog_ = *std::move(catalog);
   catalog_->set_publish([this](ImagePtr image) { return PublishImage(std::move(image)); });
+  catalog_->set_check_settings([this](const Settings& set) { return options_.live->Check(set); });
   brokers_.catalog = catalog_.get();
   const std::string& directory = options_.data_directory;
   // The marker goes only when the broker is about to serve: a start that fails changes no log.
@@ -120,9 +125,9 @@ task::Task<absl::Status> Process::BindAll() {
 task::Task<void> Process::StartAccepting() {
   for (auto& thread : threads_) {
     CoreServer* server = thread->server.get();
-    co_await core::CallOn(server->core().id(), [this, server]() -> task::Task<void> {
-      server->broker().StartRetention(options_.retention_check_ns);
-      server->broker().StartCompaction(options_.compaction);
+    co_await core::CallOn(server->core().id(), [server]() -> task::Task<void> {
+      server->broker().StartRetention();
+      server->broker().StartCompaction();
       server->StartAccepting();
       co_return;
     });

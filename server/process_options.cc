@@ -5,7 +5,6 @@
 #include "absl/strings/str_split.h"
 #include "engine/base/check.h"
 #include "engine/base/logging.h"
-#include "server/broker_configs.h"
 #include "server/group/assignor.h"
 #include "server/host.h"
 
@@ -15,19 +14,6 @@ namespace {
 // At most this part of the descriptors is for segment files; the rest is for connections.
 constexpr size_t kFilesShare = 2;
 constexpr size_t kOwnDescriptors = 64;  // rings, listeners, pipes, checkpoints, admin pages
-
-log::WritePath ToWritePath(absl::string_view name) {
-  if (name == "ring") return log::WritePath::kRing;
-  return name == "inline" ? log::WritePath::kInline : log::WritePath::kAuto;
-}
-
-void ReportStall(base::CoreId core, base::Nanos turn_ns) {
-  RT_LOG_EVERY(
-      1, kWarn,
-      "core {}: did not come back to its loop for {} ms; requests waited meanwhile (a slow "
-      "disk, or too little CPU)",
-      core.value(), turn_ns / base::kNanosPerMilli);
-}
 
 group::MigrationPolicy ToMigrationPolicy(absl::string_view name) {
   if (name == "upgrade") return group::MigrationPolicy::kUpgrade;
@@ -66,20 +52,12 @@ group::GroupOptions ToGroupOptions(const Config& config) {
 CoreServerOptions ToServerOptions(const Config& config, size_t cores, size_t descriptors) {
   CoreServerOptions options;
   options.connection.bytes_max = static_cast<size_t>(config.connection_bytes_max());
-  options.connection.frames.idle_ns = config.connection_idle_s() * base::kNanosPerSecond;
-  options.connection.send_timeout_ns = config.send_timeout_s() * base::kNanosPerSecond;
-  RT_CHECK(io::ParseSendPath(config.send_path(), &options.connection.send_path));
   options.core_bytes_max = static_cast<size_t>(config.core_bytes_max());
   options.connections_max = static_cast<size_t>(config.connections_max());
   options.groups = ToGroupOptions(config);
-  absl::StatusOr<io::SendRule> rule = io::ParseSendRule(config.send_rule());
-  RT_CHECK(rule.ok());  // the configuration has been checked
-  options.sender.rule = *std::move(rule);
   options.sender.cold = {.piece_bytes = config.cold_read_bytes() / 4096 * 4096,
                          .reads_at_once = static_cast<size_t>(config.cold_reads_at_once()),
                          .memory_bytes = config.cold_read_memory_bytes()};
-  options.log.write_path = ToWritePath(config.write_path());
-  options.log.inline_bytes_max = config.inline_write_bytes_max();
   options.log.reserve = {
       .directory = config.data_dir(), .bytes = config.disk_reserve_bytes(), .cores = cores};
   // The rest is for connections, less what the broker needs for itself.
@@ -104,12 +82,10 @@ JournalSettings ToJournalSettings(const Config& config) {
   JournalSettings settings;
   settings.file_bytes = config.journal_file_bytes() / 4096 * 4096;
   settings.bytes_max = config.journal_bytes_max();
-  settings.bypass_bytes = static_cast<size_t>(config.journal_bypass_bytes());
   settings.depth = static_cast<size_t>(config.journal_depth());
   settings.sync_mode = config.journal_sync() == "fdatasync" ? log::JournalSyncMode::kFdatasync
                                                             : log::JournalSyncMode::kDataSync;
   if (settings.sync_mode == log::JournalSyncMode::kFdatasync) settings.depth = 1;
-  settings.sync_age_ns = config.journal_sync_age_ms() * base::kNanosPerMilli;
   settings.accept_loss = config.accept_journal_loss();
   return settings;
 }
@@ -122,30 +98,20 @@ ProcessOptions ToProcessOptions(const LoadedConfig& loaded, size_t descriptors) 
   options.data_directory = config.data_dir();
   options.listen_host = config.listen();
   options.cpus = loaded.cpus;
-  options.pin_threads = config.pin_cores();
   options.shared_ports = {.kafka = static_cast<uint16_t>(config.kafka_port()),
                           .native = static_cast<uint16_t>(config.native_port())};
   options.advertise_cores = config.advertise() == "cores";
   options.advertise_host = config.advertise_host();
   options.broker_id = static_cast<int32_t>(config.broker_id());
   options.shutdown_grace_ns = config.shutdown_grace_s() * base::kNanosPerSecond;
-  options.core.busy_poll_ns = config.busy_poll_us() * 1000;
-  options.core.stall_report_ns = config.stall_report_ms() * base::kNanosPerMilli;
-  options.core.buffer_bytes_kept = static_cast<size_t>(config.buffer_bytes_kept());
-  options.core.on_stall = &ReportStall;
   options.uring.provided_buffers = static_cast<uint32_t>(config.provided_buffers());
+  options.uring.sqpoll_idle_ms = static_cast<uint32_t>(config.sqpoll_idle_ms());
   options.uring.provided_buffer_bytes = static_cast<uint32_t>(config.provided_buffer_bytes());
   options.server = ToServerOptions(config, loaded.cpus.size(), descriptors);
-  options.topic_defaults = {.partitions = static_cast<uint32_t>(config.default_partitions()),
-                            .auto_create = config.auto_create_topics()};
-  options.configs = ListBrokerConfigs(loaded);
+  options.live = std::make_shared<const LiveConfig>(loaded, options.server.connections_max);
   options.durability =
       config.durability() == "journal" ? log::Durability::kJournal : log::Durability::kPageCache;
   options.journal = ToJournalSettings(config);
-  options.compaction = {.every_ns = config.compaction_check_ms() * base::kNanosPerMilli,
-                        .memory_bytes_max = static_cast<size_t>(config.compaction_memory_bytes()),
-                        .bytes_per_s = config.compaction_bytes_per_s()};
-  options.retention_check_ns = config.retention_check_ms() * base::kNanosPerMilli;
   options.fetch_sessions.sessions_max = static_cast<size_t>(config.fetch_sessions_max());
   options.native.software_version = kVersion;
   options.native.exchanges_max = static_cast<uint32_t>(options.server.connection.exchanges_max);

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 
-#include "absl/status/statusor.h"
 #include "server/config.h"
 #include "server/process.h"
 

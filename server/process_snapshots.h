@@ -15,6 +15,7 @@ class ProcessSnapshots : public admin::SnapshotSource {
   admin::Answers<admin::GroupSnapshot> Groups(size_t offsets_max, int64_t timeout_ms) override;
   admin::Answers<admin::ConnectionSnapshot> Connections(int64_t timeout_ms) override;
   admin::Answers<admin::TaskSnapshot> Tasks(int64_t timeout_ms) override;
+  std::string ConfigJson() override { return process_.live()->config_json; }
   std::string StuckReason() override { return process_.StuckReason(); }
 
  private:

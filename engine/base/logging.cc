@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 #include <time.h>
 
+#include <atomic>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -17,7 +18,7 @@ constexpr char kTextPattern[] = "%Y-%m-%dT%H:%M:%S.%e%z %^%-5l%$ %v";
 constexpr char kJsonPattern[] = R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","message":%v})";
 
 std::shared_ptr<spdlog::logger> logger;  // set once, before the cores start
-LogLevel lowest = LogLevel::kWarn;
+std::atomic<LogLevel> lowest{LogLevel::kWarn};
 bool json_lines = false;
 
 spdlog::level::level_enum ToSpdlog(LogLevel level) {
@@ -43,7 +44,7 @@ int64_t CoarseSeconds() {
 }  // namespace
 
 void StartLogging(const LogOptions& options) {
-  lowest = options.level;
+  lowest.store(options.level, std::memory_order_relaxed);
   json_lines = options.json;
   spdlog::init_thread_pool(kQueuedLinesMax, 1);
   logger = std::make_shared<spdlog::async_logger>(
@@ -54,6 +55,11 @@ void StartLogging(const LogOptions& options) {
   logger->flush_on(spdlog::level::warn);
   spdlog::flush_every(std::chrono::seconds(1));
   spdlog::register_logger(logger);
+}
+
+void SetLogLevel(LogLevel level) {
+  lowest.store(level, std::memory_order_relaxed);
+  if (logger != nullptr) logger->set_level(ToSpdlog(level));
 }
 
 void FlushLogs() {
@@ -78,7 +84,7 @@ bool ParseLogLevel(absl::string_view text, LogLevel* level) {
   return false;
 }
 
-bool LogEnabled(LogLevel level) { return level >= lowest; }
+bool LogEnabled(LogLevel level) { return level >= lowest.load(std::memory_order_relaxed); }
 
 void WriteLog(LogLevel level, const std::string& message) {
   if (logger == nullptr) {

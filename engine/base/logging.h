@@ -32,6 +32,8 @@ struct LogOptions {
 
 // Until this is called, lines of kWarn and above go to stderr. Once per process.
 void StartLogging(const LogOptions& options);
+// From now on; from any thread.
+void SetLogLevel(LogLevel level);
 // Writes what is queued.
 void FlushLogs();
 // False: no such level.

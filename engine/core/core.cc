@@ -69,6 +69,12 @@ void Core::DropTasks() {
   current_core = previous;
 }
 
+void Core::SetOptions(const CoreOptions& options) {
+  options_ = options;
+  buffers_.set_kept_bytes_max(options.buffer_bytes_kept);
+  busy_poll_ns_ = options.busy_poll_ns;  // adapts anew
+}
+
 Core& Core::Current() {
   RT_CHECK(current_core != nullptr);
   return *current_core;

@@ -65,6 +65,8 @@ class Core {
   io::BufferPool& buffers() { return buffers_; }
   base::Nanos now() const { return scheduler_->now(); }
   const CoreCounters& counters() const { return counters_; }
+  // Holds from the next turn on. On the core's thread.
+  void SetOptions(const CoreOptions& options);
 
   // Runs turns until RequestStop(); on the thread that owns the core from now on.
   void Run();

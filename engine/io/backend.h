@@ -52,6 +52,13 @@ struct DiskSpace {
   int64_t available_bytes = 0;  // to an ordinary user
 };
 
+// The kernel's threads for what a ring cannot do at once (io-wq).
+struct WorkerLimits {
+  uint32_t file_max = 4;   // for regular files
+  uint32_t other_max = 4;  // for pipes and sockets
+  bool own_cpus = true;    // they stay on the CPUs of the calling thread; else on all the process's
+};
+
 struct BackendCounters {
   uint64_t polls = 0;
   uint64_t waits = 0;  // polls that were allowed to block
@@ -88,6 +95,9 @@ class Backend {
   virtual void Wake(Backend& target) = 0;
   // The same for this backend, from a thread that has none. May be called at any time.
   virtual void WakeFromAnyThread() = 0;
+
+  // From now on. May be called again, also when the thread has moved to other CPUs.
+  virtual void LimitWorkers(const WorkerLimits& limits) {}
 
   // --- Time.
   virtual base::Nanos Now() = 0;     // CLOCK_BOOTTIME

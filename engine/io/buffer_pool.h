@@ -50,6 +50,11 @@ class BufferPool {
 
   // Page-aligned from 4 KiB on. Its content is undefined.
   Buffer Take(size_t bytes);
+  // From now on; what is kept beyond it goes.
+  void set_kept_bytes_max(size_t bytes) {
+    kept_bytes_max_ = bytes;
+    if (kept_bytes_ > bytes) Trim();
+  }
   // Gives all kept memory back to the system; called when the core has been idle.
   void Trim();
 

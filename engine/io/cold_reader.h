@@ -101,6 +101,9 @@ class ColdReader {
   ColdReader& operator=(const ColdReader&) = delete;
   ~ColdReader();
 
+  // From now on; reads that are at the disk are not held back.
+  void SetReadsAtOnce(size_t reads) { turns_.SetCapacity(reads); }
+
   // Others wait for memory: whoever keeps a piece for a slow peer should drop it.
   bool contended() const { return waiting_for_memory_ > 0; }
   void NoteDrop() { ++counters_.drops; }

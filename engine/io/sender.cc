@@ -69,6 +69,11 @@ Sender::Sender(Backend& backend, BufferPool& buffers, const SenderOptions& optio
   RT_CHECK(options.chunk_bytes > 0 && options.read_bytes > 0 && options.yield_after_bytes > 0);
 }
 
+void Sender::SetRule(SendRule rule) {
+  options_.rule = std::move(rule);
+  copy_bytes_max_ = std::min(options_.rule.copy_bytes_max(), options_.read_bytes);
+}
+
 absl::Status Sender::SocketError(int socket, int64_t result) {
   if (result == -ETIME) {
     return absl::DeadlineExceededError(

@@ -76,6 +76,10 @@ class Sender {
   task::Task<absl::Status> SendFileRange(int socket, int file, int64_t position, int64_t bytes,
                                          SendPath path, base::Nanos deadline);
 
+  // From the next chunk on.
+  void SetRule(SendRule rule);
+  void SetColdReadsAtOnce(size_t reads) { cold_.SetReadsAtOnce(reads); }
+
   const SenderCounters& counters() const { return counters_; }
   size_t cold_bytes_held() const { return cold_.held_bytes(); }
 
@@ -134,8 +138,8 @@ class Sender {
 
   Backend& backend_;
   BufferPool& buffers_;
-  const SenderOptions options_;
-  const int64_t copy_bytes_max_;  // up to here nobody asks whether it is resident
+  SenderOptions options_;
+  int64_t copy_bytes_max_;  // up to here nobody asks whether it is resident
   PipePool pipes_;
   SenderCounters counters_;
   ColdReader cold_;

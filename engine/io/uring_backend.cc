@@ -64,7 +64,7 @@ absl::Status UringBackend::SetUp(const UringOptions& options) {
     sigaction(SIGPIPE, &action, nullptr);
   }
   RT_RETURN_IF_ERROR(ProbeFeatures(options, &ring_, &features_));
-  LimitWorkers(options, &ring_);
+  LimitWorkers(options.workers);
   if (options.provided_buffers > 0) {
     RT_RETURN_IF_ERROR(
         provided_.SetUp(options.provided_buffers, options.provided_buffer_bytes, &ring_));
@@ -282,7 +282,9 @@ size_t UringBackend::Poll(base::Nanos deadline) {
     ++counters_.waits;
     result = EnterWaiting(deadline);
   } else if (io_uring_sq_ready(&ring_) > 0) {
-    result = io_uring_submit_and_get_events(&ring_);
+    // The kernel's own thread, where there is one, needs no call unless it sleeps.
+    const bool kernel_submits = (ring_.flags & IORING_SETUP_SQPOLL) != 0;
+    result = kernel_submits ? io_uring_submit(&ring_) : io_uring_submit_and_get_events(&ring_);
   } else if (KernelFlagged()) {
     result = io_uring_get_events(&ring_);
   }

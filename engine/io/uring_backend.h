@@ -40,6 +40,7 @@ class UringBackend final : public Backend {
   size_t provided_buffer_bytes() const override { return provided_.buffer_bytes(); }
   void Wake(Backend& target) override;
   void WakeFromAnyThread() override;
+  void LimitWorkers(const WorkerLimits& limits) override { LimitWorkersOf(limits, &ring_); }
 
   base::Nanos Now() override;
   int64_t WallMillis() override;

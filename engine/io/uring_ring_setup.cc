@@ -122,9 +122,14 @@ bool ProbeDontCache(const std::string& data_directory) {
 
 absl::Status SetUpRing(const UringOptions& options, io_uring* ring) {
   io_uring_params params = {};
-  params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE |
+  params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE |
                  IORING_SETUP_CLAMP;
+  if (options.sqpoll_idle_ms > 0) {
+    params.flags |= IORING_SETUP_SQPOLL;
+    params.sq_thread_idle = options.sqpoll_idle_ms;
+  } else {
+    params.flags |= IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
+  }
   params.cq_entries = options.completion_entries;
   const int error = io_uring_queue_init_params(options.submission_entries, ring, &params);
   if (error != 0) return ExplainSetupError(-error);
@@ -174,11 +179,12 @@ absl::Status ProbeFeatures(const UringOptions& options, io_uring* ring, Features
   return absl::OkStatus();
 }
 
-void LimitWorkers(const UringOptions& options, io_uring* ring) {
-  unsigned workers[2] = {options.file_workers_max, options.other_workers_max};
+void LimitWorkersOf(const WorkerLimits& limits, io_uring* ring) {
+  unsigned workers[2] = {limits.file_max, limits.other_max};
   io_uring_register_iowq_max_workers(ring, workers);
   cpu_set_t cpus;
-  if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0) {
+  // The process's first thread is on no CPU of its own.
+  if (sched_getaffinity(limits.own_cpus ? 0 : getpid(), sizeof(cpus), &cpus) == 0) {
     io_uring_register_iowq_aff(ring, sizeof(cpus), &cpus);
   }
 }

@@ -17,20 +17,20 @@ struct UringOptions {
   uint32_t completion_entries = 8192;  // what is in flight beyond this costs an overflow
   uint32_t provided_buffers = 256;     // a power of two; 0: no kReceiveProvided
   uint32_t provided_buffer_bytes = 16384;
-  uint32_t file_workers_max = 4;   // io-wq threads of this ring for regular files
-  uint32_t other_workers_max = 4;  // and for pipes and sockets
-  std::string data_directory;      // where to probe what its file system can do; may be empty
+  WorkerLimits workers;
+  uint32_t sqpoll_idle_ms = 0;  // over 0: a kernel thread submits, and sleeps when idle for so long
+  std::string data_directory;   // where to probe what its file system can do; may be empty
 };
 
 // SINGLE_ISSUER|DEFER_TASKRUN|TASKRUN_FLAG|SUBMIT_ALL|CQSIZE|CLAMP: only the calling thread may use
-// the ring. Without TASKRUN_FLAG completions would stay unseen until the next system call.
+// the ring. Without TASKRUN_FLAG completions would stay unseen until the next system call. With
+// SQPOLL neither of the two is possible: the kernel's thread completes as well.
 absl::Status SetUpRing(const UringOptions& options, io_uring* ring);
 
 // Fills `features`; an error names the operations that are missing. Linux 6.1 has all it needs.
 absl::Status ProbeFeatures(const UringOptions& options, io_uring* ring, Features* features);
 
-// Caps the ring's kernel workers and keeps them on the CPUs of the calling thread.
-void LimitWorkers(const UringOptions& options, io_uring* ring);
+void LimitWorkersOf(const WorkerLimits& limits, io_uring* ring);
 
 // Buffers that the kernel picks from when bytes arrive, so that idle connections hold no memory.
 class ProvidedRing {

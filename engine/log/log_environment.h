@@ -58,6 +58,11 @@ class LogEnvironment {
 
   io::Backend& io() { return io_; }
   const LogOptions& options() const { return options_; }
+  // From the next write on.
+  void SetWritePath(WritePath path, int64_t inline_bytes_max) {
+    options_.write_path = path;
+    options_.inline_bytes_max = inline_bytes_max;
+  }
   FileCache& files() { return files_; }
   PinTable& pins() { return pins_; }
   DiskReserve& reserve() { return reserve_; }

@@ -91,18 +91,23 @@ class Event {
 // A budget in bytes. A request larger than the whole budget is granted when all of it is free.
 class ByteSemaphore {
  public:
-  explicit ByteSemaphore(size_t capacity_bytes)
-      : capacity_(capacity_bytes), available_(capacity_bytes) {}
+  explicit ByteSemaphore(size_t capacity_bytes) : capacity_(capacity_bytes) {}
 
   size_t capacity() const { return capacity_; }
-  size_t used() const { return capacity_ - available_; }
+  size_t used() const { return used_; }  // for a while above a capacity that has become smaller
+
+  // From now on. What is taken beyond it stays taken.
+  void SetCapacity(size_t capacity_bytes) {
+    capacity_ = capacity_bytes;
+    Grant();
+  }
 
   // False, and nothing taken, where others wait or too little is left. Returns in *taken what to
   // give back.
   bool TryAcquire(size_t bytes, size_t* taken) {
     *taken = std::min(bytes, capacity_);
-    if (!waiters_.empty() || available_ < *taken) return false;
-    available_ -= *taken;
+    if (!waiters_.empty() || !Fits(*taken)) return false;
+    used_ += *taken;
     return true;
   }
 
@@ -117,14 +122,9 @@ class ByteSemaphore {
   }
 
   void Release(size_t bytes) {
-    available_ += bytes;
-    RT_CHECK(available_ <= capacity_);
-    while (!waiters_.empty() && waiters_.front().bytes <= available_) {
-      Request& request = *waiters_.PopFront();
-      available_ -= request.bytes;
-      request.granted = true;
-      request.changed.NotifyAll();
-    }
+    RT_CHECK(bytes <= used_);
+    used_ -= bytes;
+    Grant();
   }
 
  private:
@@ -134,8 +134,20 @@ class ByteSemaphore {
     bool granted = false;
     WaitList changed;
   };
+
+  // What is more than the capacity, which was larger when it was asked for, goes alone.
+  bool Fits(size_t bytes) const { return used_ == 0 || used_ + bytes <= capacity_; }
+  void Grant() {
+    while (!waiters_.empty() && Fits(waiters_.front().bytes)) {
+      Request& request = *waiters_.PopFront();
+      used_ += request.bytes;
+      request.granted = true;
+      request.changed.NotifyAll();
+    }
+  }
+
   size_t capacity_;
-  size_t available_;
+  size_t used_ = 0;
   IntrusiveList<Request> waiters_;
 };
 

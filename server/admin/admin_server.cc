@@ -44,8 +44,10 @@ void AdminServer::SetNotReady(std::string reason) {
 
 HttpReply AdminServer::Answer(const std::string& path) {
   if (path == "/") return {200, kText, kIndex};
-  if (path == "/v1/config") return {200, kJson, options_.config_json};
   const std::lock_guard lock(mutex_);
+  if (path == "/v1/config") {
+    return {200, kJson, source_ == nullptr ? options_.config_json : source_->ConfigJson()};
+  }
   if (path == "/healthz") return Health();
   if (path == "/metrics") return Metrics();
   if (path == "/readyz" && source_ != nullptr) return {200, kJson, StatusJson("ready", "")};

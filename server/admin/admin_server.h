@@ -26,7 +26,7 @@ struct AdminOptions {
   std::string host = "127.0.0.1";  // an address
   uint16_t port = 0;               // 0: the kernel picks
   std::string version;
-  std::string config_json;               // /v1/config, see ConfigJson()
+  std::string config_json;               // /v1/config until it serves, see ConfigJson()
   int64_t core_timeout_ms = 1000;        // for one answer of all cores
   int64_t request_ms = 1000;             // for a request to come in, and for its reply to go out
   size_t metrics_partitions_max = 1000;  // more than this have no series of their own

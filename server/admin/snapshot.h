@@ -196,6 +196,8 @@ class SnapshotSource {
   virtual Answers<GroupSnapshot> Groups(size_t offsets_max, int64_t timeout_ms) = 0;
   virtual Answers<ConnectionSnapshot> Connections(int64_t timeout_ms) = 0;
   virtual Answers<TaskSnapshot> Tasks(int64_t timeout_ms) = 0;
+  // The configuration in force, as JSON. At once.
+  virtual std::string ConfigJson() = 0;
   // Which cores have not come back to their loops for long, for people; empty: none. At once.
   virtual std::string StuckReason() = 0;
 };

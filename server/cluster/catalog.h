@@ -31,6 +31,13 @@ struct AlterTopicProposal {
   bool validate_only = false;
 };
 
+// What is to be set of the broker itself: all of it or nothing.
+struct AlterSettingsProposal {
+  std::vector<ConfigChange> settings;  // by the knob's name
+  bool replace = false;                // what `settings` does not name is no longer set
+  bool validate_only = false;
+};
+
 struct ProposalResult {
   enum class Outcome : uint8_t { kApplied, kConflict, kUnknown };
   Outcome outcome = Outcome::kApplied;
@@ -53,6 +60,8 @@ class Catalog {
   // the configs over, and serves the new partitions.
   virtual task::Task<std::vector<ProposalResult>> AlterTopics(
       std::vector<AlterTopicProposal> proposals) = 0;
+  // Applied: every core goes by it.
+  virtual task::Task<ProposalResult> AlterSettings(AlterSettingsProposal proposal) = 0;
   // Applied: no core serves it when this returns; its files go in the background.
   virtual task::Task<ProposalResult> DeleteTopic(base::Uuid topic_id) = 0;
   // The directories of a deleted topic are gone.

@@ -43,6 +43,7 @@ absl::StatusOr<ImagePtr> Image::FromProto(const proto::catalog::CatalogFile& fil
   if (!base::Uuid::FromBytes(base::AsBytes(file.cluster_id()), &image->cluster_id_)) {
     return absl::DataLossError("the cluster id is not 16 bytes");
   }
+  image->settings_ = {file.settings().begin(), file.settings().end()};
   for (const auto& topic : file.topics()) {
     RT_ASSIGN_OR_RETURN(TopicImage topic_image, TopicFromProto(topic));
     image->topics_.push_back(std::move(topic_image));

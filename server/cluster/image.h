@@ -31,6 +31,8 @@ struct TopicImage {
   bool internal = false;  // the broker's own (internal_topics.h)
 };
 
+using Settings = std::map<std::string, std::string>;
+
 class Image {
  public:
   // DataLoss names what does not make sense.
@@ -42,6 +44,9 @@ class Image {
   int32_t broker_id() const { return broker_id_; }
   uint64_t incarnation() const { return incarnation_; }
 
+  // What has been set of the broker while it ran, by the name of the knob.
+  const Settings& settings() const { return settings_; }
+
   // nullptr: no such topic. Valid as long as the image.
   const TopicImage* FindByName(absl::string_view name) const;
   const TopicImage* FindById(const base::Uuid& id) const;
@@ -52,6 +57,7 @@ class Image {
   base::Uuid cluster_id_;
   int32_t broker_id_ = 0;
   uint64_t incarnation_ = 0;
+  Settings settings_;
   std::vector<TopicImage> topics_;
   absl::flat_hash_map<absl::string_view, const TopicImage*> by_name_;
   absl::flat_hash_map<base::Uuid, const TopicImage*> by_id_;

@@ -338,6 +338,34 @@ task::Task<std::vector<ProposalResult>> LocalCatalog::AlterTopics(
   co_return results;
 }
 
+task::Task<ProposalResult> LocalCatalog::AlterSettings(AlterSettingsProposal proposal) {
+  co_await mutex_.Lock();
+  const task::AsyncMutex::Held held(mutex_);
+  Settings settings = proposal.replace ? Settings() : image_->settings();
+  Settings proposed;
+  for (const ConfigChange& change : proposal.settings) {
+    if (change.op == ConfigChange::Op::kDelete) {
+      settings.erase(change.name);
+    } else if (change.op == ConfigChange::Op::kSet) {
+      settings[change.name] = proposed[change.name] = change.value;
+    } else {
+      co_return Conflict(base::Error::kInvalidConfig,
+                         absl::StrCat(change.name, " is no list: it can be set or deleted"));
+    }
+  }
+  const absl::Status valid = check_settings_ == nullptr
+                                 ? absl::FailedPreconditionError("nothing can be set here")
+                                 : check_settings_(proposed);
+  if (!valid.ok()) co_return Conflict(base::Error::kInvalidConfig, std::string(valid.message()));
+  if (proposal.validate_only || settings == image_->settings()) {
+    co_return ProposalResult{.version = file_.version()};
+  }
+  proto::catalog::CatalogFile next = file_;
+  next.mutable_settings()->clear();
+  next.mutable_settings()->insert(settings.begin(), settings.end());
+  co_return co_await Apply(std::move(next), {.publish = true, .use_reserve = true});
+}
+
 task::Task<ProposalResult> LocalCatalog::DeleteTopic(base::Uuid topic_id) {
   co_await mutex_.Lock();
   const task::AsyncMutex::Held held(mutex_);

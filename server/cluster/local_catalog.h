@@ -51,6 +51,10 @@ class LocalCatalog : public Catalog {
   task::Task<absl::Status> BeginRun();
 
   void set_publish(Publish publish) { publish_ = std::move(publish); }
+  // Says what is wrong with settings that are proposed; of those that are there, which a newer
+  // program may have set, it is not asked. Without it none can be set.
+  using CheckSettings = std::function<absl::Status(const Settings&)>;
+  void set_check_settings(CheckSettings check) { check_settings_ = std::move(check); }
   const base::Uuid& directory_id() const { return directory_id_; }
   const proto::catalog::CatalogFile& file() const { return file_; }
 
@@ -58,6 +62,7 @@ class LocalCatalog : public Catalog {
   task::Task<ProposalResult> CreateTopic(CreateTopicProposal proposal) override;
   task::Task<std::vector<ProposalResult>> AlterTopics(
       std::vector<AlterTopicProposal> proposals) override;
+  task::Task<ProposalResult> AlterSettings(AlterSettingsProposal proposal) override;
   task::Task<ProposalResult> DeleteTopic(base::Uuid topic_id) override;
   task::Task<ProposalResult> ForgetTopic(base::Uuid topic_id) override;
   task::Task<ProposalResult> TakeProducerIds(int64_t count, int64_t* first) override;
@@ -88,6 +93,7 @@ class LocalCatalog : public Catalog {
   proto::catalog::CatalogFile file_;
   ImagePtr image_;
   Publish publish_;
+  CheckSettings check_settings_;
   task::AsyncMutex mutex_;
   bool has_reserve_ = false;
   std::string failing_;  // why the last change could not be written, which is said once

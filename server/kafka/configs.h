@@ -14,6 +14,8 @@ namespace ringtail::kafka {
 // Of DescribeConfigs' and CreateTopics' responses.
 enum class ConfigSource : int8_t {
   kTopic = 1,         // DYNAMIC_TOPIC_CONFIG: set on the topic
+  kBroker = 2,        // DYNAMIC_BROKER_CONFIG: set while the broker ran
+  kAllBrokers = 3,    // DYNAMIC_DEFAULT_BROKER_CONFIG: the same, where all brokers are asked for
   kStaticBroker = 4,  // STATIC_BROKER_CONFIG: a flag, or the file
   kDefault = 5,       // DEFAULT_CONFIG
 };
@@ -32,7 +34,8 @@ std::vector<ShownConfig> ShowTopicConfig(const server::Broker& broker,
                                          const std::map<std::string, std::string>& entries);
 
 inline ConfigSource SourceOf(const server::BrokerConfig& config) {
-  return config.is_default ? ConfigSource::kDefault : ConfigSource::kStaticBroker;
+  if (config.is_set) return ConfigSource::kBroker;
+  return config.start_value.has_value() ? ConfigSource::kStaticBroker : ConfigSource::kDefault;
 }
 
 }  // namespace ringtail::kafka

@@ -51,15 +51,16 @@ void AddSynonym(Arena& arena, absl::string_view name, absl::string_view value, C
   synonym.source = Wire(source);
 }
 
-// What a broker setting may come from: what was set, then the default.
+// What a broker setting may come from: what was set, what it was started with, the default.
 void AddBrokerSynonyms(Arena& arena, const BrokerConfig& config,
                        DescribeConfigsResponse::DescribeConfigsResourceResult* out) {
-  if (!config.is_default) {
-    AddSynonym(arena, config.name, config.value, ConfigSource::kStaticBroker, out);
+  if (config.is_set) AddSynonym(arena, config.name, config.value, ConfigSource::kBroker, out);
+  if (config.start_value.has_value()) {
+    AddSynonym(arena, config.name, *config.start_value, ConfigSource::kStaticBroker, out);
   }
-  const bool known = config.is_default || !config.default_value.empty();
-  const absl::string_view value = config.is_default ? config.value : config.default_value;
-  if (known) AddSynonym(arena, config.name, value, ConfigSource::kDefault, out);
+  if (!config.start_value.has_value() || !config.default_value.empty()) {
+    AddSynonym(arena, config.name, config.default_value, ConfigSource::kDefault, out);
+  }
 }
 
 struct Shape {
@@ -93,7 +94,7 @@ void FillBrokerConfig(Arena& arena, const BrokerConfig& config, Shape shape,
                       DescribeConfigsResponse::DescribeConfigsResourceResult* out) {
   out->name = config.name;
   out->value = config.value;
-  out->read_only = true;
+  out->read_only = !config.live;
   out->config_source = Wire(SourceOf(config));
   out->config_type = static_cast<int8_t>(config.type);
   out->documentation =
@@ -150,9 +151,17 @@ void Session::DescribeBroker(Call* call, const DescribeConfigsRequest& request,
     out->error_message = arena.CopyText(known.message());
     return;
   }
-  if (wanted.resource_name.empty()) return;  // set for all brokers while they run: nothing can be
   const Shape shape{.synonyms = request.include_synonyms,
                     .documentation = request.include_documentation};
+  if (wanted.resource_name.empty()) {  // only what was set for all brokers while they ran
+    for (const BrokerConfig& config : broker_.configs()) {
+      if (!config.is_set || config.knob.empty() || !IsWanted(wanted, config.name)) continue;
+      auto& described = out->configs.Add(arena);
+      FillBrokerConfig(arena, config, shape, &described);
+      described.config_source = Wire(ConfigSource::kAllBrokers);
+    }
+    return;
+  }
   const auto add_own = [&](absl::string_view name, server::ConfigType type,
                            absl::string_view value) {
     if (!IsWanted(wanted, name)) return;
@@ -247,6 +256,7 @@ struct Session::Altered {
   ErrorCode code = ErrorCode::kNone;
   std::string message;
 
+  std::vector<ConfigChange> Changes() const;
   void Refuse(ErrorCode with, std::string why) {
     code = with;
     message = std::move(why);
@@ -284,22 +294,27 @@ std::string WhyMalformed(const std::vector<Entry>& entries) {
 
 }  // namespace
 
-// Nothing of it can be changed while it runs.
-void Session::AlterBroker(Altered* resource) const {
+std::vector<ConfigChange> Session::Altered::Changes() const {
+  std::vector<ConfigChange> changes;
+  for (const Entry& entry : entries) {
+    changes.push_back({.name = std::string(entry.name),
+                       .op = static_cast<ConfigChange::Op>(entry.operation),
+                       .value = std::string(entry.value.value_or(""))});
+  }
+  return changes;
+}
+
+// All nodes are one broker, and so is "all brokers": what is set of one is set of all.
+task::Task<void> Session::AlterBroker(Altered* resource, bool replace, bool validate_only) {
   const absl::Status known = CheckBrokerName(resource->name);
   if (!known.ok()) {
     resource->Refuse(ErrorCode::kInvalidRequest, std::string(known.message()));
-    return;
+    co_return;
   }
-  for (const Altered::Entry& entry : resource->entries) {
-    const bool there = FindConfig(broker_.configs(), entry.name) != nullptr;
-    resource->Refuse(there ? ErrorCode::kInvalidRequest : ErrorCode::kInvalidConfig,
-                     there ? absl::StrCat("broker config ", Shown(entry.name),
-                                          " cannot be changed while the broker runs; it is read "
-                                          "from the flags and the file at start")
-                           : absl::StrCat("unknown broker config ", Shown(entry.name)));
-    return;
-  }
+  const server::ProposalResult result = co_await broker_.AlterSettings(
+      {.settings = resource->Changes(), .replace = replace, .validate_only = validate_only});
+  if (result.failure.ok()) co_return;
+  resource->Refuse(ToErrorCode(result.failure.error), result.failure.message);
 }
 
 // Refused, or the proposal with the topic's id.
@@ -321,13 +336,7 @@ std::optional<server::AlterTopicProposal> Session::ToProposal(Altered* resource)
     resource->Refuse(ToErrorCode(error), std::string(base::ErrorText(error)));
     return std::nullopt;
   }
-  server::AlterTopicProposal proposal{.topic_id = topic->id};
-  for (const Altered::Entry& entry : resource->entries) {
-    proposal.configs.push_back({.name = std::string(entry.name),
-                                .op = static_cast<ConfigChange::Op>(entry.operation),
-                                .value = std::string(entry.value.value_or(""))});
-  }
-  return proposal;
+  return server::AlterTopicProposal{.topic_id = topic->id, .configs = resource->Changes()};
 }
 
 task::Task<void> Session::AlterResources(std::vector<Altered>* resources, bool replace,
@@ -343,7 +352,7 @@ task::Task<void> Session::AlterResources(std::vector<Altered>* resources, bool r
     } else if (!malformed.empty()) {
       each.Refuse(ErrorCode::kInvalidRequest, malformed);
     } else if (each.type == kBrokerResource) {
-      AlterBroker(&each);
+      co_await AlterBroker(&each, replace, validate_only);
     } else if (each.type != kTopicResource) {
       each.Refuse(ErrorCode::kInvalidRequest,
                   absl::StrCat("only topics (2) and brokers (4) have configs here, got resource "

@@ -171,7 +171,7 @@ class Session : public server::Session {
   void DescribeTopic(Call* call, const DescribeConfigsRequest& request,
                      const DescribeConfigsRequest::DescribeConfigsResource& wanted,
                      DescribeConfigsResponse::DescribeConfigsResult* out);
-  void AlterBroker(Altered* resource) const;
+  task::Task<void> AlterBroker(Altered* resource, bool replace, bool validate_only);
   std::optional<server::AlterTopicProposal> ToProposal(Altered* resource) const;
   // `replace`: what a resource does not name goes back to its default.
   task::Task<void> AlterResources(std::vector<Altered>* resources, bool replace,

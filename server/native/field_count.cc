@@ -53,7 +53,7 @@ FieldCount CountFields(base::ByteView header) {
       count.correlation_id = field.value;
     }
     const bool is_body = field.number >= RequestHeader::kProduceFieldNumber &&
-                         field.number <= RequestHeader::kDeleteGroupFieldNumber;
+                         field.number <= RequestHeader::kAlterBrokerFieldNumber;
     if (!is_body) continue;
     base::ByteView body = field.bytes;
     for (Field inner; TakeField(&body, &inner);) ++count.fields;

@@ -46,7 +46,11 @@ size_t EntriesOf(const RequestHeader& request) {
          static_cast<size_t>(request.list_offsets().partitions_size()) +
          static_cast<size_t>(metadata.topics_size()) +
          static_cast<size_t>(metadata.topic_ids_size()) +
-         static_cast<size_t>(request.create_topic().configs_size());
+         static_cast<size_t>(request.create_topic().configs_size()) +
+         static_cast<size_t>(request.alter_topic().set_size()) +
+         static_cast<size_t>(request.alter_topic().reset_size()) +
+         static_cast<size_t>(request.alter_broker().set_size()) +
+         static_cast<size_t>(request.alter_broker().reset_size());
 }
 
 bool Parse(base::ByteView bytes, RequestHeader* header) {
@@ -217,6 +221,10 @@ task::Task<void> Session::Dispatch(server::Exchange* exchange, base::MutableByte
     co_await HandleCommitOffsets(exchange, scratch);
   } else if (request.has_delete_group()) {
     co_await HandleDeleteGroup(scratch);
+  } else if (request.has_describe_broker()) {
+    HandleDescribeBroker(scratch);
+  } else if (request.has_alter_broker()) {
+    co_await HandleAlterBroker(scratch);
   } else {
     FillError(Error::kInvalidRequest, "no request body, or one that this broker does not know",
               response->mutable_error());

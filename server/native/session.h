@@ -75,6 +75,8 @@ class Session : public server::Session {
   task::Task<void> FillEnds(proto::client::DescribeGroupResponse* described);
   task::Task<void> HandleCommitOffsets(server::Exchange* exchange, Scratch* scratch);
   task::Task<void> HandleDeleteGroup(Scratch* scratch);
+  void HandleDescribeBroker(Scratch* scratch);
+  task::Task<void> HandleAlterBroker(Scratch* scratch);
   void HandleMetadata(Scratch* scratch);
   void FillTopic(const server::TopicImage& topic, proto::client::TopicMetadata* out) const;
   void FillPartition(const server::TopicImage& topic, uint32_t index,

@@ -257,7 +257,7 @@ class RunbookTest(unittest.TestCase):
     def test_the_commands_are_there(self):
         with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
             readme = file.read()
-        commands = set(re.findall(r"ringtail (topic|log|import) ([a-z-]+)", readme))
+        commands = set(re.findall(r"ringtail (topic|broker|group|log|import) ([a-z-]+)", readme))
         self.assertIn(("log", "accept"), commands)
         for group, command in sorted(commands):
             done = harness.execute([harness.RINGTAIL, group, command, "--help"])

@@ -515,12 +515,18 @@ int Alter(const std::string& brokers, const std::string& topic) {
   Check(AlterConfigs(client.get(), RD_KAFKA_RESOURCE_TOPIC, topic + "-absent",
                      {{"retention.ms", "5"}}) == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
         "an unknown topic to be refused");
-  Check(AlterConfigs(client.get(), RD_KAFKA_RESOURCE_BROKER, "0", {{"num.partitions", "5"}}) ==
+  Check(AlterConfigs(client.get(), RD_KAFKA_RESOURCE_BROKER, "0", {{"log.dirs", "/elsewhere"}}) ==
             RD_KAFKA_RESP_ERR_INVALID_REQUEST,
         "what cannot be changed live to be refused");
-  auto broker = DescribeConfigs(client.get(), RD_KAFKA_RESOURCE_BROKER, "0");
-  Check(broker["num.partitions"].value == "1" && broker["num.partitions"].read_only,
+  CheckNoError(AlterConfigs(client.get(), RD_KAFKA_RESOURCE_BROKER, "0", {{"num.partitions", "5"}}),
+               "alter a broker's config");
+  auto broker = DescribeConfigs(client.get(), RD_KAFKA_RESOURCE_BROKER, "1");
+  Check(broker["num.partitions"].value == "5" && !broker["num.partitions"].read_only,
         "the broker's settings");
+  Check(broker["log.dirs"].read_only, "what is fixed to be read only");
+  CheckNoError(AlterConfigs(client.get(), RD_KAFKA_RESOURCE_BROKER, "0", {}), "set nothing");
+  broker = DescribeConfigs(client.get(), RD_KAFKA_RESOURCE_BROKER, "0");
+  Check(broker["num.partitions"].value == "1", "what is not named to be default again");
   CheckNoError(GrowTopic(client.get(), topic, 4), "create partitions");
   Check(GrowTopic(client.get(), topic, 4) == RD_KAFKA_RESP_ERR_INVALID_PARTITIONS,
         "as many as before to be refused");

@@ -26,7 +26,6 @@ SimServer::SimServer(sim::SimWorld& world, const SimServerOptions& options)
   sim_options.backend = options.backend;
   sim_ = std::make_unique<sim::SimBroker>(world, "broker", sim_options);
   brokers_.data_directory = kDataDirectory;
-  brokers_.topic_defaults = options.topic_defaults;
   brokers_.durability = options.durability;
   brokers_.brokers.resize(options.cores);
   endpoints_.host = "127.0.0.1";
@@ -47,6 +46,7 @@ SimServer::SimServer(sim::SimWorld& world, const SimServerOptions& options)
           return std::make_unique<native::Session>(broker, endpoints_, native_);
         }));
     brokers_.brokers[core] = &servers_.back()->broker();
+    brokers_.brokers[core]->SetOptions(std::make_shared<const BrokerOptions>(options.broker));
   }
 }
 
@@ -70,6 +70,17 @@ void SimServer::End() {
 void SimServer::Kill() { End(); }
 
 task::Task<void> SimServer::Publish(ImagePtr image) {
+  const ImagePtr& before = broker(0).image();
+  if (options_.live != nullptr && (before == nullptr || before->settings() != image->settings())) {
+    const std::shared_ptr<const LiveOptions> next = options_.live->Under(image->settings());
+    for (uint32_t index = 0; index < options_.cores; ++index) {
+      CoreServer* server = servers_[index].get();
+      co_await core::CallOn(base::CoreId(index), [server, &next]() -> task::Task<void> {
+        server->SetOptions(*next);
+        co_return;
+      });
+    }
+  }
   co_await ApplyImageOnAll(brokers_, std::move(image));
 }
 
@@ -79,6 +90,9 @@ task::Task<absl::Status> SimServer::OpenCatalog() {
   if (!catalog.ok()) co_return catalog.status();
   catalog_ = *std::move(catalog);
   catalog_->set_publish([this](ImagePtr image) { return Publish(std::move(image)); });
+  if (options_.live != nullptr) {
+    catalog_->set_check_settings([this](const Settings& set) { return options_.live->Check(set); });
+  }
   brokers_.catalog = catalog_.get();
   auto clean = co_await log::TakeCleanShutdown(io, kDataDirectory);
   if (!clean.ok()) co_return clean.status();
@@ -167,6 +181,13 @@ std::optional<std::vector<ProposalResult>> SimServer::AlterTopics(
 ProposalResult SimServer::DeleteTopic(const std::string& name) {
   const base::Uuid id = IdOf(name).topic_id;
   auto result = sim_->Get<ProposalResult>(0, [this, id] { return broker(0).DeleteTopic(id); });
+  RT_CHECK(result.has_value());
+  return *result;
+}
+
+ProposalResult SimServer::AlterSettings(AlterSettingsProposal proposal, uint32_t core) {
+  auto result = sim_->Get<ProposalResult>(
+      core, [this, core, proposal] { return broker(core).AlterSettings(proposal); });
   RT_CHECK(result.has_value());
   return *result;
 }

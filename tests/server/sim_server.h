@@ -13,6 +13,7 @@
 #include "server/core_server.h"
 #include "server/journals.h"
 #include "server/kafka/core_state.h"
+#include "server/live_config.h"
 #include "server/native/session.h"
 #include "tests/sim/cluster.h"
 
@@ -21,7 +22,8 @@ namespace ringtail::server {
 struct SimServerOptions {
   uint32_t cores = 1;
   CoreServerOptions server;
-  TopicDefaults topic_defaults;
+  BrokerOptions broker;                    // until `live` says otherwise
+  std::shared_ptr<const LiveConfig> live;  // null: nothing can be set while it runs
   sim::SimBackendOptions backend;
   bool advertise_cores = true;
   bool listen = true;
@@ -72,6 +74,7 @@ class SimServer {
   // nullopt: the world was paused, or the process ended.
   std::optional<std::vector<ProposalResult>> AlterTopics(std::vector<AlterTopicProposal> proposals);
   ProposalResult DeleteTopic(const std::string& name);
+  ProposalResult AlterSettings(AlterSettingsProposal proposal, uint32_t core = 0);
   // Of the current image; CHECKs that the topic is there.
   partition::PartitionId IdOf(const std::string& topic, int32_t partition = 0);
   uint32_t CoreOf(const partition::PartitionId& id);

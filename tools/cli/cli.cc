@@ -10,6 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 
 namespace ringtail::cli {
 namespace {
@@ -104,6 +105,17 @@ absl::StatusOr<records::Compression> ParseCompression(const std::string& text) {
   }
   return absl::InvalidArgumentError(
       absl::StrCat("--compression ", text, ": use none, gzip, snappy, lz4 or zstd"));
+}
+
+absl::StatusOr<std::pair<std::string, std::string>> ParseNameValue(absl::string_view option,
+                                                                   const std::string& text,
+                                                                   absl::string_view example) {
+  const std::pair<std::string, std::string> pair = absl::StrSplit(text, absl::MaxSplits('=', 1));
+  if (pair.first.empty() || text.find('=') == std::string::npos) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(option, text, ": use NAME=VALUE, as in ", example));
+  }
+  return pair;
 }
 
 std::string WithCommas(uint64_t number) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
@@ -27,6 +28,7 @@ struct Context {
 
 // Each adds its commands to the program.
 void AddTopicCommands(CLI::App& app, Context& context);
+void AddBrokerCommands(CLI::App& app, Context& context);
 void AddGroupCommands(CLI::App& app, Context& context);
 void AddProduceCommand(CLI::App& app, Context& context);
 void AddConsumeCommand(CLI::App& app, Context& context);
@@ -45,6 +47,11 @@ std::string NextStep(const absl::Status& status);
 absl::StatusOr<client::StartAt> ParseFrom(const std::string& text);
 absl::StatusOr<client::Acks> ParseAcks(const std::string& text);
 absl::StatusOr<records::Compression> ParseCompression(const std::string& text);
+
+// "NAME=VALUE"; an error begins with `option` and gives the example.
+absl::StatusOr<std::pair<std::string, std::string>> ParseNameValue(absl::string_view option,
+                                                                   const std::string& text,
+                                                                   absl::string_view example);
 
 // "1,234,567"; "1.2 MiB".
 std::string WithCommas(uint64_t number);

@@ -37,6 +37,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(0.001, 86400.0))
       ->capture_default_str();
   ringtail::cli::AddTopicCommands(app, context);
+  ringtail::cli::AddBrokerCommands(app, context);
   ringtail::cli::AddGroupCommands(app, context);
   ringtail::cli::AddProduceCommand(app, context);
   ringtail::cli::AddConsumeCommand(app, context);

@@ -7,7 +7,6 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "engine/base/result.h"
 #include "nlohmann/json.hpp"
 #include "tools/cli/cli.h"
@@ -26,22 +25,13 @@ struct TopicOptions {
   bool json = false;
 };
 
-// "NAME=VALUE"; `option` says where it stands.
-absl::StatusOr<std::pair<std::string, std::string>> ParseConfig(absl::string_view option,
-                                                                const std::string& config) {
-  const std::pair<std::string, std::string> pair = absl::StrSplit(config, absl::MaxSplits('=', 1));
-  if (pair.first.empty() || config.find('=') == std::string::npos) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(option, config, ": use NAME=VALUE, as in segment.bytes=67108864"));
-  }
-  return pair;
-}
+constexpr char kConfigExample[] = "segment.bytes=67108864";
 
 absl::Status Create(const Context& context, const TopicOptions& options) {
   client::CreateTopicOptions create;
   create.partitions = options.partitions;
   for (const std::string& config : options.configs) {
-    RT_ASSIGN_OR_RETURN(auto pair, ParseConfig("--config ", config));
+    RT_ASSIGN_OR_RETURN(auto pair, ParseNameValue("--config ", config, kConfigExample));
     create.configs.push_back(std::move(pair));
   }
   RT_ASSIGN_OR_RETURN(auto client, context.Connect());
@@ -125,7 +115,7 @@ absl::Status Alter(const Context& context, const TopicOptions& options) {
                                   .partitions = options.partitions,
                                   .validate_only = options.validate_only};
   for (const std::string& config : options.configs) {
-    RT_ASSIGN_OR_RETURN(auto pair, ParseConfig("", config));
+    RT_ASSIGN_OR_RETURN(auto pair, ParseNameValue("", config, kConfigExample));
     alter.set.push_back(std::move(pair));
   }
   if (alter.set.empty() && alter.reset.empty() && alter.partitions == 0) {

@@ -78,6 +78,23 @@ struct ConfigValue {
   bool is_default = false;
 };
 
+struct BrokerConfig {
+  std::string name;  // of the flag
+  std::string value;
+  std::string default_value;
+  std::string start_value;  // what a flag or the file said; empty: nothing
+  std::string source;       // "default", "start", "set" (while the broker ran)
+  bool live = false;        // may be set while the broker runs
+  std::string help;
+};
+
+// All of it or nothing.
+struct AlterBrokerOptions {
+  std::vector<std::pair<std::string, std::string>> set;
+  std::vector<std::string> reset;
+  bool validate_only = false;
+};
+
 struct TopicDescription {
   std::string name;
   base::Uuid id;
@@ -170,6 +187,11 @@ class Client {
   absl::StatusOr<std::vector<int64_t>> ListOffsets(absl::string_view topic,
                                                    const std::vector<int32_t>& partitions,
                                                    StartAt at);
+
+  // The broker's own configuration, by name.
+  absl::StatusOr<std::vector<BrokerConfig>> DescribeBroker();
+  // Holds on all of its cores then. kInvalidArgument: nothing was changed; kUnavailable: it may be.
+  absl::Status AlterBroker(const AlterBrokerOptions& options);
 
   // Consumer groups, which Kafka's clients form.
   absl::StatusOr<std::vector<GroupListing>> ListGroups();  // by name

@@ -48,6 +48,12 @@ class CoreJournal {
   JournalSync& sync() { return *sync_; }
   const JournalSync& sync() const { return *sync_; }
 
+  // From the next op, and the next look at what is to be synced, on.
+  void SetOptions(size_t bypass_bytes, base::Nanos sync_age_ns) {
+    options_.bypass_bytes = bypass_bytes;
+    sync_->SetSyncAge(sync_age_ns);
+  }
+
   // From how many bytes on an op is synced in place: less when the journal is full.
   size_t bypass_bytes() const { return sync_->bypass_bytes(options_.bypass_bytes); }
   // A place among those that may sync in place at once; false: none is free.

@@ -91,6 +91,10 @@ class JournalSync {
   bool CanSyncAtOnce(size_t partitions) const;
   task::Task<absl::Status> SyncFileSystem();
 
+  void SetSyncAge(base::Nanos age_ns) {
+    options_.sync_age_ns = age_ns;
+    poke_.NotifyAll();
+  }
   // The fill may have changed. Cheap; the journal calls it.
   void Poke();
   // Syncs all and writes a checkpoint: for a clean stop, after the last op is done

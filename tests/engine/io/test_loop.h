@@ -21,7 +21,11 @@ namespace ringtail::io {
 class TestLoop {
  public:
   TestLoop() : TestLoop(UringOptions{}) {}
-  explicit TestLoop(const UringOptions& options) {
+  explicit TestLoop(UringOptions options) {
+    // The same tests again with a kernel thread that submits.
+    if (const char* idle = std::getenv("RINGTAIL_TEST_SQPOLL_MS"); idle != nullptr) {
+      options.sqpoll_idle_ms = static_cast<uint32_t>(std::atoi(idle));
+    }
     auto made = UringBackend::Create(options);
     if (!made.ok()) fprintf(stderr, "%s\n", made.status().ToString().c_str());
     RT_CHECK(made.ok());

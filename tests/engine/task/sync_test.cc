@@ -114,6 +114,46 @@ TEST_F(SyncTest, ByteSemaphoreGrantsMoreThanItHasWhenAllIsFree) {
   EXPECT_EQ(bytes.used(), 100u);
 }
 
+TEST_F(SyncTest, ByteSemaphoreCapacityMayChange) {
+  ByteSemaphore bytes(1);
+  std::string text;
+  Spawn("a", AcquireAndNote(&bytes, 1, 'a', &text));
+  for (const char name : {'b', 'c', 'd'}) Spawn("1", AcquireAndNote(&bytes, 1, name, &text));
+  RunAll();
+  EXPECT_EQ(text, "a");
+  bytes.SetCapacity(3);
+  RunAll();
+  EXPECT_EQ(text, "abc") << "as many as it has now";
+  bytes.SetCapacity(1);
+  EXPECT_EQ(bytes.used(), 3u);
+  bytes.Release(1);
+  bytes.Release(1);
+  RunAll();
+  EXPECT_EQ(text, "abc") << "what is over it is waited for";
+  bytes.Release(1);
+  RunAll();
+  EXPECT_EQ(text, "abcd");
+  EXPECT_EQ(bytes.used(), 1u);
+}
+
+TEST_F(SyncTest, ByteSemaphoreThatBecomesSmallerStillServesLargeRequests) {
+  ByteSemaphore bytes(100);
+  std::string text;
+  const auto acquire = [](ByteSemaphore* from, char name, std::string* out) -> Task<void> {
+    EXPECT_EQ(co_await from->Acquire(90), 90u);
+    out->push_back(name);
+  };
+  Spawn("a", acquire(&bytes, 'a', &text));
+  Spawn("b", acquire(&bytes, 'b', &text));
+  RunAll();
+  bytes.SetCapacity(10);
+  bytes.Release(90);
+  RunAll();
+  EXPECT_EQ(text, "ab");
+  bytes.Release(90);
+  EXPECT_EQ(bytes.used(), 0u);
+}
+
 TEST_F(SyncTest, ByteSemaphoreRandomUseEndsWithAllFree) {
   const auto seed = std::random_device()();
   printf("seed %u\n", seed);

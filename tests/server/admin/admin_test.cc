@@ -48,6 +48,7 @@ class FakeSource : public SnapshotSource {
   Answers<GroupSnapshot> Groups(size_t, int64_t) override { return groups; }
   Answers<ConnectionSnapshot> Connections(int64_t) override { return connections; }
   Answers<TaskSnapshot> Tasks(int64_t) override { return tasks; }
+  std::string ConfigJson() override { return "[\"in force\"]"; }
   std::string StuckReason() override { return stuck; }
 };
 
@@ -215,6 +216,7 @@ TEST_F(AdminTest, ConfigAndTasksAreHandedThrough) {
   source_.tasks.items = {{0, "accept\n  core_server.cc:12\n"}};
   EXPECT_EQ(Get("/v1/config").body, "[{\"name\":\"cores\"}]");
   server_->SetServing(&source_);
+  EXPECT_EQ(Get("/v1/config").body, "[\"in force\"]");
   EXPECT_HAS(Get("/v1/tasks").body, "core 0\naccept\n  core_server.cc:12\n");
 }
 

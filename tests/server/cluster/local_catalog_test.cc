@@ -388,6 +388,82 @@ TEST(LocalCatalogTest, AlterationsThatMakeNoSenseChangeNothing) {
   EXPECT_EQ(machine.File(), before);
 }
 
+// Takes letters only.
+absl::Status CheckLetters(const Settings& settings) {
+  for (const auto& [name, value] : settings) {
+    if (value.find_first_not_of("abc") == std::string::npos) continue;
+    return absl::InvalidArgumentError(absl::StrCat(name, " takes letters"));
+  }
+  return absl::OkStatus();
+}
+
+TEST(LocalCatalogTest, SettingsAreKeptUntilTheyAreDeleted) {
+  CatalogMachine machine;
+  ASSERT_TRUE(machine.Start().ok());
+  machine->set_check_settings(&CheckLetters);
+  int published = 0;
+  machine->set_publish([&](ImagePtr) -> task::Task<void> {
+    ++published;
+    co_return;
+  });
+  const auto alter = [&](AlterSettingsProposal proposal) {
+    return machine.node().Run(machine->AlterSettings(std::move(proposal))).outcome;
+  };
+  EXPECT_EQ(alter({.settings = {{.name = "x", .value = "a"}, {.name = "y", .value = "b"}}}),
+            Outcome::kApplied);
+  EXPECT_EQ(machine->image()->settings(), (Settings{{"x", "a"}, {"y", "b"}}));
+  EXPECT_EQ(published, 1) << "one change, one image";
+  EXPECT_EQ(alter({.settings = {{.name = "x", .value = "a"}}}), Outcome::kApplied);
+  EXPECT_EQ(published, 1) << "what is so already costs no write";
+  EXPECT_EQ(alter({.settings = {{.name = "z", .value = "c"}}, .validate_only = true}),
+            Outcome::kApplied);
+  EXPECT_EQ(alter({.settings = {{.name = "x", .op = ConfigChange::Op::kDelete},
+                                {.name = "z", .value = "c"}}}),
+            Outcome::kApplied);
+  ASSERT_TRUE(machine.Start().ok());
+  EXPECT_EQ(machine->image()->settings(), (Settings{{"y", "b"}, {"z", "c"}}));
+  machine->set_check_settings(&CheckLetters);
+  EXPECT_EQ(alter({.settings = {{.name = "w", .value = "a"}}, .replace = true}), Outcome::kApplied);
+  EXPECT_EQ(machine->image()->settings(), (Settings{{"w", "a"}}));
+}
+
+// A newer program may have been here.
+TEST(LocalCatalogTest, SettingsThatNobodyKnowsStayAndAreInNobodysWay) {
+  CatalogMachine machine;
+  ASSERT_TRUE(machine.Start().ok());
+  machine->set_check_settings([](const Settings&) { return absl::OkStatus(); });
+  const auto alter = [&](std::vector<ConfigChange> changes) {
+    return machine.node().Run(machine->AlterSettings({.settings = std::move(changes)})).outcome;
+  };
+  ASSERT_EQ(alter({{.name = "warp", .value = "9"}}), Outcome::kApplied);
+  machine->set_check_settings(&CheckLetters);
+  EXPECT_EQ(alter({{.name = "x", .value = "a"}}), Outcome::kApplied);
+  EXPECT_EQ(machine->image()->settings(), (Settings{{"warp", "9"}, {"x", "a"}}));
+  EXPECT_EQ(alter({{.name = "warp", .op = ConfigChange::Op::kDelete}}), Outcome::kApplied);
+  EXPECT_EQ(machine->image()->settings(), (Settings{{"x", "a"}}));
+}
+
+TEST(LocalCatalogTest, SettingsThatMakeNoSenseChangeNothing) {
+  CatalogMachine machine;
+  ASSERT_TRUE(machine.Start().ok());
+  const std::string before = machine.File();
+  const auto refusal = [&](std::vector<ConfigChange> changes) {
+    const ProposalResult result =
+        machine.node().Run(machine->AlterSettings({.settings = std::move(changes)}));
+    EXPECT_EQ(result.outcome, Outcome::kConflict);
+    EXPECT_EQ(result.failure.error, base::Error::kInvalidConfig);
+    return result.failure.message;
+  };
+  EXPECT_EQ(refusal({{.name = "x", .value = "a"}}), "nothing can be set here");
+  machine->set_check_settings(&CheckLetters);
+  EXPECT_EQ(refusal({{.name = "x", .value = "a"}, {.name = "y", .value = "1"}}), "y takes letters");
+  for (const auto op : {ConfigChange::Op::kAppend, ConfigChange::Op::kSubtract}) {
+    EXPECT_EQ(refusal({{.name = "x", .op = op, .value = "a"}}),
+              "x is no list: it can be set or deleted");
+  }
+  EXPECT_EQ(machine.File(), before);
+}
+
 TEST(LocalCatalogTest, ManyAlterationsAreOneWriteAndEachIsAnsweredOnItsOwn) {
   CatalogMachine machine;
   ASSERT_TRUE(machine.Start().ok());

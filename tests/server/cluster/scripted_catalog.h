@@ -20,7 +20,8 @@ class ScriptedCatalog : public Catalog {
  public:
   // A proposal that waits for its answer.
   struct Pending {
-    std::string what;  // "create NAME", "alter COUNT", "delete", "forget", "producer ids"
+    std::string
+        what;  // "create NAME", "alter COUNT", "settings", "delete", "forget", "producer ids"
     task::Event answered;
     ProposalResult result;
   };
@@ -48,6 +49,9 @@ class ScriptedCatalog : public Catalog {
       std::vector<AlterTopicProposal> proposals) override {
     const ProposalResult result = co_await Ask(absl::StrCat("alter ", proposals.size()));
     co_return std::vector<ProposalResult>(proposals.size(), result);
+  }
+  task::Task<ProposalResult> AlterSettings(AlterSettingsProposal) override {
+    return Ask("settings");
   }
   task::Task<ProposalResult> DeleteTopic(base::Uuid) override { return Ask("delete"); }
   task::Task<ProposalResult> ForgetTopic(base::Uuid) override { return Ask("forget"); }

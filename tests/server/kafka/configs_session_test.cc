@@ -8,11 +8,11 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
-#include "server/broker_configs.h"
 #include "server/config.h"
 #include "server/kafka/configs.h"
 #include "server/kafka/errors.h"
 #include "server/kafka/session.h"
+#include "server/live_config.h"
 #include "tests/server/broker_calls.h"
 #include "tests/server/kafka/kafka_dialogue.h"
 #include "tests/server/sim_server.h"
@@ -45,15 +45,21 @@ struct Resource {
 class ConfigsSessionTest : public testing::Test {
  protected:
   void SetUp() override {
-    server_ = std::make_unique<server::SimServer>(world_, server::SimServerOptions{.cores = 2});
+    StartServer();
+    ASSERT_EQ(server_->CreateTopic("t", 2, {{"retention.ms", "1000"}}).failure.error,
+              base::Error::kNone);
+  }
+  void StartServer() {
     const absl::string_view flags[] = {"--data_dir=/data", "--durability=page_cache",
                                        "--connection_idle_s=5", "--listen=::1"};
     const auto loaded = server::LoadConfig(flags, {.home = "/home", .cpus = {0}});
     ASSERT_TRUE(loaded.ok()) << loaded.status();
-    server_->group().configs = server::ListBrokerConfigs(*loaded);
+    peer_.reset();
+    server_.reset();
+    server_ = std::make_unique<server::SimServer>(
+        world_, server::SimServerOptions{.cores = 2,
+                                         .live = std::make_shared<server::LiveConfig>(*loaded)});
     ASSERT_TRUE(server_->Start().ok());
-    ASSERT_EQ(server_->CreateTopic("t", 2, {{"retention.ms", "1000"}}).failure.error,
-              base::Error::kNone);
     peer_ = std::make_unique<KafkaDialogue>(world_);
     ASSERT_TRUE(peer_->Open(server_->endpoints().cores[0].kafka));
   }
@@ -210,7 +216,7 @@ TEST_F(ConfigsSessionTest, KeysFilterAndUnknownOnesAreAbsent) {
   }
 }
 
-TEST_F(ConfigsSessionTest, ABrokersConfigsHaveKafkasNamesAndAreReadOnly) {
+TEST_F(ConfigsSessionTest, ABrokersConfigsHaveKafkasNamesAndSayWhatMayChange) {
   for (const char* node : {"0", "1"}) {
     const auto reply = Describe(kBroker, node);
     const auto& result = reply->body.results[0];
@@ -218,7 +224,15 @@ TEST_F(ConfigsSessionTest, ABrokersConfigsHaveKafkasNamesAndAreReadOnly) {
     std::map<std::string, const Described*> by_name;
     for (const Described& config : result.configs) {
       EXPECT_TRUE(by_name.emplace(config.name, &config).second) << config.name << " comes twice";
-      EXPECT_TRUE(config.read_only);
+    }
+    for (const char* fixed : {"broker.id", "log.dirs", "listeners", "connections.max.idle.ms",
+                              "ringtail.durability", "log.retention.ms"}) {
+      ASSERT_NE(by_name[fixed], nullptr) << fixed;
+      EXPECT_TRUE(by_name[fixed]->read_only) << fixed;
+    }
+    for (const char* live : {"auto.create.topics.enable", "ringtail.busy_poll_us"}) {
+      ASSERT_NE(by_name[live], nullptr) << live;
+      EXPECT_FALSE(by_name[live]->read_only) << live;
     }
     const auto value = [&](const char* name) {
       const auto found = by_name.find(name);
@@ -242,6 +256,101 @@ TEST_F(ConfigsSessionTest, ABrokersConfigsHaveKafkasNamesAndAreReadOnly) {
   const auto defaults = Describe(kBroker, "");
   EXPECT_EQ(defaults->body.results[0].error_code, 0);
   EXPECT_TRUE(defaults->body.results[0].configs.empty()) << "nothing is set for all brokers";
+}
+
+TEST_F(ConfigsSessionTest, ABrokersSettingsChangeWhileItRuns) {
+  const auto described = [&](const char* node) {
+    std::map<std::string, std::string> values;  // with their sources
+    const auto reply = Describe(
+        kBroker, node, {"ringtail.busy_poll_us", "num.partitions", "ringtail.connection_idle_s"});
+    for (const Described& config : reply->body.results[0].configs) {
+      std::string text(config.value.value_or("null"));
+      for (size_t i = 0; i < config.synonyms.size(); ++i) {
+        absl::StrAppend(&text, i == 0 ? " of " : ",", config.synonyms[i].source);
+      }
+      values[std::string(config.name)] = absl::StrCat(text, " is ", config.config_source);
+    }
+    return values;
+  };
+  using Values = std::map<std::string, std::string>;
+  EXPECT_EQ(described("1"), (Values{{"num.partitions", "1 of 5 is 5"},
+                                    {"ringtail.busy_poll_us", "20 of 5 is 5"},
+                                    {"ringtail.connection_idle_s", "5 of 4,5 is 4"}}));
+  EXPECT_EQ(Incremental({{kBroker,
+                          "1",
+                          {{"ringtail.busy_poll_us", kSet, "30"},
+                           {"ringtail.connection_idle_s", kSet, "77"},
+                           {"num.partitions", kSet, "3"}}}}),
+            std::vector{ErrorCode::kNone})
+      << last_message_;
+  const Values set = {{"num.partitions", "3 of 2,5 is 2"},
+                      {"ringtail.busy_poll_us", "30 of 2,5 is 2"},
+                      {"ringtail.connection_idle_s", "77 of 2,4,5 is 2"}};
+  for (const bool restarted : {false, true}) {
+    if (restarted) StartServer();
+    EXPECT_EQ(described("0"), set) << "of one node is of the whole broker";
+    EXPECT_EQ(described("1"), set);
+    for (uint32_t core = 0; core < 2; ++core) {
+      EXPECT_EQ(server_->broker(core).topic_defaults().partitions, 3u) << "it holds on every core";
+    }
+    const auto defaults = Describe(kBroker, "");
+    ASSERT_EQ(defaults->body.results[0].configs.size(), 3u) << "what is set, and no more";
+    EXPECT_EQ(defaults->body.results[0].configs[0].config_source, Wire(ConfigSource::kAllBrokers));
+  }
+  EXPECT_EQ(Incremental({{kBroker, "", {{"num.partitions", kDelete, std::nullopt}}}}, true),
+            std::vector{ErrorCode::kNone});
+  EXPECT_EQ(described("0"), set) << "only validated";
+  EXPECT_EQ(Incremental({{kBroker, "", {{"num.partitions", kDelete, std::nullopt}}}}),
+            std::vector{ErrorCode::kNone});
+  EXPECT_EQ(described("0")["num.partitions"], "1 of 5 is 5");
+  EXPECT_EQ(Legacy({{kBroker, "0", {{"ringtail.busy_poll_us", kSet, "31"}}}}),
+            std::vector{ErrorCode::kNone});
+  EXPECT_EQ(described("0"), (Values{{"num.partitions", "1 of 5 is 5"},
+                                    {"ringtail.busy_poll_us", "31 of 2,5 is 2"},
+                                    {"ringtail.connection_idle_s", "5 of 4,5 is 4"}}))
+      << "what is not named is no longer set";
+}
+
+TEST_F(ConfigsSessionTest, WhatAnotherVersionHasSetIsLeftOutAndCanBeDeleted) {
+  server_->catalog().set_check_settings([](const server::Settings&) { return absl::OkStatus(); });
+  const auto planted = server_->sim().Get<server::ProposalResult>(0, [this] {
+    return server_->catalog().AlterSettings(
+        {.settings = {{.name = "warp", .value = "9"}, {.name = "busy_poll_us", .value = "fast"}}});
+  });
+  ASSERT_TRUE(planted.has_value() && planted->failure.ok());
+  StartServer();
+  EXPECT_EQ(Describe(kBroker, "0", {"ringtail.busy_poll_us"})->body.results[0].configs[0].value,
+            "20");
+  EXPECT_EQ(Incremental({{kBroker, "0", {{"num.partitions", kSet, "3"}}}}),
+            std::vector{ErrorCode::kNone})
+      << last_message_;
+  EXPECT_EQ(Incremental({{kBroker, "0", {{"warp", kSet, "8"}}}}),
+            std::vector{ErrorCode::kInvalidConfig});
+  EXPECT_EQ(Incremental({{kBroker,
+                          "0",
+                          {{"warp", kDelete, std::nullopt},
+                           {"ringtail.busy_poll_us", kDelete, std::nullopt}}}}),
+            std::vector{ErrorCode::kNone})
+      << last_message_;
+  EXPECT_EQ(server_->broker(0).image()->settings(),
+            (server::Settings{{"default_partitions", "3"}}));
+}
+
+TEST_F(ConfigsSessionTest, ABrokersSettingsThatMakeNoSenseChangeNothing) {
+  const auto refusal = [&](Change change, ErrorCode code) {
+    EXPECT_EQ(Incremental({{kBroker, "0", {{"num.partitions", kSet, "3"}, change}}}),
+              std::vector{code})
+        << change.name;
+    EXPECT_EQ(server_->broker(0).topic_defaults().partitions, 1u) << "all of it or nothing";
+    return last_message_;
+  };
+  EXPECT_EQ(refusal({"ringtail.busy_poll_us", kSet, "-1"}, ErrorCode::kInvalidConfig),
+            "busy_poll_us: expected 0..1000 us, came \"-1\"");
+  refusal({"ringtail.busy_poll_us", kAppend, "1"}, ErrorCode::kInvalidConfig);
+  refusal({"ringtail.busy_poll_us", kSet, std::nullopt}, ErrorCode::kInvalidRequest);
+  refusal({"log.dirs", kSet, "/x"}, ErrorCode::kInvalidRequest);
+  refusal({"ringtail.busy_poll", kSet, "1"}, ErrorCode::kInvalidConfig);
+  refusal({"ringtail.send_rule", kSet, "soon"}, ErrorCode::kInvalidConfig);
 }
 
 TEST_F(ConfigsSessionTest, WhatCannotBeDescribedSaysWhy) {

@@ -196,7 +196,7 @@ TEST_F(KafkaSessionTest, TopicsAppearByThemselvesOnlyWhereAllowed) {
   MetadataRequest request;
   request.topics->Add(arena_).name = "wanted";
   EXPECT_NE(Ask<MetadataResponse>(request, 9)->body.topics[0].error_code, 0);
-  Start({.cores = 2, .topic_defaults = {.partitions = 2, .auto_create = true}});
+  Start({.cores = 2, .broker = {.topic_defaults = {.partitions = 2, .auto_create = true}}});
   request.allow_auto_topic_creation = false;
   EXPECT_NE(Ask<MetadataResponse>(request, 9)->body.topics[0].error_code, 0);
   request.allow_auto_topic_creation = true;

@@ -1,6 +1,7 @@
 #include "server/native/session.h"
 
 #include "gtest/gtest.h"
+#include "server/config.h"
 #include "server/native/field_count.h"
 #include "tests/server/broker_calls.h"
 #include "tests/server/native/native_dialogue.h"
@@ -18,6 +19,10 @@ class NativeSessionTest : public testing::Test {
   void SetUp() override {
     server::SimServerOptions options;
     options.cores = 2;
+    const absl::string_view flags[] = {"--data_dir=/data"};
+    const auto loaded = server::LoadConfig(flags, {.home = "/home", .cpus = {0}});
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    options.live = std::make_shared<server::LiveConfig>(*loaded);
     server_ = std::make_unique<server::SimServer>(world_, options);
     ASSERT_TRUE(server_->Start().ok());
     ASSERT_EQ(server_->CreateTopic("t", 3).failure.error, base::Error::kNone);
@@ -482,6 +487,45 @@ TEST_F(NativeSessionTest, GroupsAreSetListedDescribedAndDeleted) {
   EXPECT_EQ(described.describe_group().offsets(0).high_watermark(), 10);
   EXPECT_TRUE(remove().has_delete_group());
   EXPECT_EQ(remove().error().code(), Error::UNKNOWN_GROUP);
+  ExpectStillServing();
+}
+
+TEST_F(NativeSessionTest, TheBrokersSettingsAreDescribedAndSet) {
+  const auto described = [&](absl::string_view name) {
+    RequestHeader request = Request();
+    request.mutable_describe_broker();
+    const ResponseHeader response = Ask(request).header;
+    for (const auto& config : response.describe_broker().configs()) {
+      if (config.name() == name) return absl::StrCat(config.value(), " ", config.source());
+    }
+    return std::string("?");
+  };
+  const auto alter = [&](const std::string& set, const std::string& reset, bool validate_only) {
+    RequestHeader request = Request();
+    auto* out = request.mutable_alter_broker();
+    if (!set.empty()) {
+      out->add_set()->set_name("busy_poll_us");
+      out->mutable_set(0)->set_value(set);
+    }
+    if (!reset.empty()) out->add_reset(reset);
+    out->set_validate_only(validate_only);
+    const ResponseHeader response = Ask(request).header;
+    EXPECT_EQ(response.has_alter_broker(), !response.has_error());
+    return response.error().code();
+  };
+  EXPECT_EQ(described("busy_poll_us"), "20 default");
+  EXPECT_EQ(described("data_dir"), "/data start");
+  EXPECT_EQ(alter("7", "", true), Error::OK);
+  EXPECT_EQ(described("busy_poll_us"), "20 default");
+  EXPECT_EQ(alter("7", "", false), Error::OK);
+  EXPECT_EQ(described("busy_poll_us"), "7 set");
+  EXPECT_EQ(alter("fast", "", false), Error::INVALID_CONFIG);
+  EXPECT_EQ(alter("8", "busy_poll_us", false), Error::INVALID_REQUEST) << "named twice";
+  EXPECT_EQ(alter("", "data_dir", false), Error::INVALID_REQUEST) << "not while it runs";
+  EXPECT_EQ(alter("", "nothing", false), Error::INVALID_CONFIG);
+  EXPECT_EQ(described("busy_poll_us"), "7 set");
+  EXPECT_EQ(alter("", "busy_poll_us", false), Error::OK);
+  EXPECT_EQ(described("busy_poll_us"), "20 default");
   ExpectStillServing();
 }
 

@@ -1,0 +1,58 @@
+// The native requests about the broker itself.
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "server/native/error_map.h"
+#include "server/native/session.h"
+#include "server/native/session_scratch.h"
+
+namespace ringtail::native {
+
+void Session::HandleDescribeBroker(Scratch* scratch) {
+  auto* described = scratch->response->mutable_describe_broker();
+  described->set_process_id(static_cast<uint32_t>(getpid()));
+  for (const server::BrokerConfig& config : broker_.configs()) {
+    if (config.knob.empty()) continue;  // Kafka's names for what is fixed here
+    auto* out = described->add_configs();
+    out->set_name(config.knob);
+    out->set_value(config.value);
+    out->set_default_value(config.default_value);
+    if (config.start_value.has_value()) out->set_start_value(*config.start_value);
+    out->set_source(config.is_set ? "set" : config.start_value.has_value() ? "start" : "default");
+    out->set_live(config.live);
+    out->set_help(config.help);
+  }
+}
+
+task::Task<void> Session::HandleAlterBroker(Scratch* scratch) {
+  const auto& request = scratch->request->alter_broker();
+  auto* response = scratch->response;
+  absl::flat_hash_set<absl::string_view> named;
+  std::string twice;
+  server::AlterSettingsProposal proposal{.validate_only = request.validate_only()};
+  for (const auto& entry : request.set()) {
+    if (!named.insert(entry.name()).second) twice = entry.name();
+    proposal.settings.push_back({.name = entry.name(), .value = entry.value()});
+  }
+  for (const std::string& name : request.reset()) {
+    if (!named.insert(name).second) twice = name;
+    proposal.settings.push_back({.name = name, .op = server::ConfigChange::Op::kDelete});
+  }
+  if (!twice.empty()) {
+    FillError(base::Error::kInvalidRequest,
+              absl::StrCat("config ", twice, " is named more than once"),
+              response->mutable_error());
+    co_return;
+  }
+  const server::ProposalResult result = co_await broker_.AlterSettings(std::move(proposal));
+  if (!result.failure.ok()) {
+    FillError(result.failure.error, result.failure.message, response->mutable_error());
+    co_return;
+  }
+  response->mutable_alter_broker();
+}
+
+}  // namespace ringtail::native
