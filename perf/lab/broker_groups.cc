@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -20,8 +21,21 @@ constexpr int64_t kRecordBytes = 1024;
 constexpr int64_t kFetchBatchBytes = 64 << 10;
 constexpr int kWindow = 4;
 
-// A load on a broker whose flags are given; returns its figures.
-using Load = std::function<perf::Figures(const perf::Broker& broker, double seconds)>;
+// The broker that a load is put on, and the topic that it makes there.
+struct Target {
+  uint16_t native_port = 0;
+  pid_t pid = 0;
+  std::string topic = "lab";
+  std::map<std::string, std::string> topic_configs;
+};
+using Load = std::function<perf::Figures(const Target& target, double seconds)>;
+
+struct Setting {
+  std::string name;
+  std::string value;
+};
+
+constexpr char kDurability[] = "durability";
 
 // RunLoad's figures under the lab's names.
 perf::Figures Named(const perf::Figures& load, int64_t bytes_per_request) {
@@ -36,28 +50,32 @@ perf::Figures Named(const perf::Figures& load, int64_t bytes_per_request) {
   return figures;
 }
 
-perf::Figures Produce(const perf::Broker& broker, const perf::EncodedBatch& batch,
+perf::PartitionAddress MakeTopic(const Target& target) {
+  return perf::CreateTopicOnCore0(target.native_port, target.topic, target.topic_configs);
+}
+
+perf::Figures Produce(const Target& target, const perf::EncodedBatch& batch,
                       const perf::LoadOptions& load, int64_t bytes_per_request) {
-  const perf::PartitionAddress partition = perf::CreateTopicOnCore0(broker.native_port(), "lab");
+  const perf::PartitionAddress partition = MakeTopic(target);
   const perf::NativeConnection connection(partition.port);
   perf::ProduceWire wire(partition, batch);
-  return Named(perf::RunLoad(connection.fd(), wire, broker.pid(), load), bytes_per_request);
+  return Named(perf::RunLoad(connection.fd(), wire, target.pid, load), bytes_per_request);
 }
 
 // Single records at a rate, each acknowledged: latency counts from when one was due.
 Load PacedRecords(double rate_per_s) {
-  return [=](const perf::Broker& broker, double seconds) {
+  return [=](const Target& target, double seconds) {
     perf::LoadOptions load;
     load.rate_per_s = rate_per_s;
     load.requests = std::max<int64_t>(static_cast<int64_t>(rate_per_s * seconds), 20);
     load.warmup_requests = load.requests / 5;
-    return Produce(broker, perf::MakeSingleRecord(kRecordBytes), load, 0);
+    return Produce(target, perf::MakeSingleRecord(kRecordBytes), load, 0);
   };
 }
 
 // Batches as fast as they are acknowledged, a few outstanding.
 Load Batches(int64_t batch_bytes, int64_t space_bytes) {
-  return [=](const perf::Broker& broker, double seconds) {
+  return [=](const Target& target, double seconds) {
     // About as many as can be done in that time, and as there is room for (the journal holds them
     // once more).
     constexpr double kBytesPerSecond = 3e8;
@@ -71,14 +89,14 @@ Load Batches(int64_t batch_bytes, int64_t space_bytes) {
     const perf::EncodedBatch batch = batch_bytes > 4 * kRecordBytes
                                          ? perf::MakeBatch(batch_bytes, kRecordBytes)
                                          : perf::MakeSingleRecord(batch_bytes);
-    return Produce(broker, batch, load, static_cast<int64_t>(batch.bytes.size()));
+    return Produce(target, batch, load, static_cast<int64_t>(batch.bytes.size()));
   };
 }
 
 // Hot data, `chunk_bytes` a request, a few outstanding.
 Load Fetches(int64_t chunk_bytes, int64_t data_bytes) {
-  return [=](const perf::Broker& broker, double seconds) {
-    const perf::PartitionAddress partition = perf::CreateTopicOnCore0(broker.native_port(), "lab");
+  return [=](const Target& target, double seconds) {
+    const perf::PartitionAddress partition = MakeTopic(target);
     const perf::EncodedBatch batch = perf::MakeBatch(kFetchBatchBytes, kRecordBytes);
     perf::LoadOptions fill;
     fill.window = 16;
@@ -86,12 +104,12 @@ Load Fetches(int64_t chunk_bytes, int64_t data_bytes) {
     fill.requests = std::max(data_bytes, 4 * chunk_bytes) / kFetchBatchBytes;
     const perf::NativeConnection connection(partition.port);
     perf::ProduceWire wire(partition, batch);
-    perf::RunLoad(connection.fd(), wire, broker.pid(), fill);
+    perf::RunLoad(connection.fd(), wire, target.pid, fill);
     const perf::DrainOptions drain = {.warmup_s = seconds / 5, .seconds = seconds};
     perf::FetchStream stream(connection.fd(), partition, batch, fill.requests, chunk_bytes, drain);
     stream.Start(kWindow);
     const perf::Figures drained =
-        perf::MeasureDrain(broker.pid(), drain, [&] { return stream.Step(); });
+        perf::MeasureDrain(target.pid, drain, [&] { return stream.Step(); });
     return perf::Figures{{"gb_per_s", drained.at("gb_per_s")},
                          {"cpu_s_per_gb", drained.at("cpu_s_per_gb")}};
   };
@@ -99,7 +117,7 @@ Load Fetches(int64_t chunk_bytes, int64_t data_bytes) {
 
 // One producer for each core, on a partition that it owns.
 Load BatchesToEachCore(int cores, int64_t batch_bytes) {
-  return [=](const perf::Broker& broker, double seconds) {
+  return [=](const Target& target, double seconds) {
     const perf::EncodedBatch batch = perf::MakeBatch(batch_bytes, kRecordBytes);
     perf::LoadOptions load;
     load.window = kWindow;
@@ -108,15 +126,15 @@ Load BatchesToEachCore(int cores, int64_t batch_bytes) {
     std::deque<perf::Isolated> producers;
     std::vector<perf::PartitionAddress> partitions;
     for (int core = 0; core < cores; ++core) {
-      partitions.push_back(perf::CreateTopicOnCore(broker.native_port(), absl::StrCat("lab-", core),
-                                                   static_cast<uint32_t>(core)));
+      partitions.push_back(perf::CreateTopicOnCore(
+          target.native_port, absl::StrCat(target.topic, "-", core), static_cast<uint32_t>(core)));
     }
-    perf::WorkMeter meter(broker.pid());
+    perf::WorkMeter meter(target.pid);
     for (int core = 0; core < cores; ++core) {
       producers.emplace_back(perf::kClientCpu + core, [&, core] {
         const perf::NativeConnection connection(partitions[static_cast<size_t>(core)].port);
         perf::ProduceWire wire(partitions[static_cast<size_t>(core)], batch);
-        return perf::RunLoad(connection.fd(), wire, broker.pid(), load);
+        return perf::RunLoad(connection.fd(), wire, target.pid, load);
       });
     }
     perf::Figures worst;
@@ -139,12 +157,12 @@ class Sweeps {
 
   // A group of one flag: its values, all under the same load.
   void Add(const std::string& flag, const std::vector<std::string>& values, const std::string& what,
-           const std::vector<std::string>& with, const Load& load) {
+           const std::vector<Setting>& with, const Load& load) {
     Group group{"broker", {{"flag", 0, flag}, {"load", 0, what}}, {}};
     for (const std::string& value : values) {
-      std::vector<std::string> flags = with;
-      flags.push_back(absl::StrCat("--", flag, "=", value));
-      group.cells.push_back(MakeCell(value, flags, load));
+      std::vector<Setting> settings = with;
+      settings.push_back({flag, value});
+      group.cells.push_back(MakeCell(value, settings, load));
     }
     groups_.push_back(std::move(group));
   }
@@ -157,11 +175,11 @@ class Sweeps {
   }
 
   // As many producers as cores, so each value has a load of its own.
-  void AddCores(const std::vector<std::pair<std::string, Load>>& cores, const std::string& with) {
+  void AddCores(const std::vector<std::pair<std::string, Load>>& cores, const Setting& with) {
     Group group{
         "broker", {{"flag", 0, "cores"}, {"load", 0, "batches of 64 KiB to each core"}}, {}};
     for (const auto& [count, load] : cores) {
-      group.cells.push_back(MakeCell(count, {with, absl::StrCat("--cores=", count)}, load));
+      group.cells.push_back(MakeCell(count, {with, {"cores", count}}, load));
     }
     groups_.push_back(std::move(group));
   }
@@ -169,17 +187,48 @@ class Sweeps {
   std::vector<Group> Take() { return std::move(groups_); }
 
  private:
-  Cell MakeCell(const std::string& path, const std::vector<std::string>& with, const Load& load) {
+  Cell MakeCell(const std::string& path, const std::vector<Setting>& with, const Load& load) {
+    Cell cell{path, true, Promise::kNone, {}};
+    cell.run = selection_.running != nullptr ? OnRunning(with, load) : OnFresh(with, load);
+    return cell;
+  }
+
+  std::function<perf::Figures(double)> OnFresh(const std::vector<Setting>& with,
+                                               const Load& load) const {
     std::vector<std::string> flags = {"--durability=journal"};  // the broker's own default
-    flags.insert(flags.end(), with.begin(), with.end());
+    for (const auto& [name, value] : with) flags.push_back(absl::StrCat("--", name, "=", value));
     flags.insert(flags.end(), selection_.flags.begin(), selection_.flags.end());
-    return {path, true, Promise::kNone,
-            [flags, load, program = selection_.program,
-             directory = selection_.directory](double seconds) {
-              perf::PinToCpu(perf::kClientCpu);
-              const perf::Broker broker(program, flags, directory);
-              return load(broker, seconds);
-            }};
+    return [flags, load, program = selection_.program,
+            directory = selection_.directory](double seconds) {
+      perf::PinToCpu(perf::kClientCpu);
+      const perf::Broker broker(program, flags, directory);
+      return load({broker.native_port(), broker.pid()}, seconds);
+    };
+  }
+
+  // Durability is its topic's.
+  std::function<perf::Figures(double)> OnRunning(const std::vector<Setting>& with,
+                                                 const Load& load) const {
+    Setting swept;
+    std::string durability = "journal";
+    for (const Setting& setting : with) {
+      if (setting.name == kDurability) {
+        durability = setting.value;
+      } else {
+        swept = setting;
+      }
+    }
+    return [swept, durability, load, broker = selection_.running](double seconds) {
+      perf::PinToCpu(perf::kClientCpu);
+      broker->Set(swept.name, swept.value);
+      const Target target = {.native_port = broker->native_port(),
+                             .pid = broker->pid(),
+                             .topic = broker->TopicName(),
+                             .topic_configs = {{"ringtail.durability", durability}}};
+      const perf::Figures figures = load(target, seconds);
+      broker->DeleteTopic(target.topic);
+      return figures;
+    };
   }
 
   const BrokerSelection& selection_;
@@ -188,22 +237,29 @@ class Sweeps {
 
 }  // namespace
 
+std::vector<std::string> SweptSettings() {
+  return {"busy_poll_us", "write_path", "send_path", "journal_bypass_bytes"};
+}
+
 std::vector<Group> BrokerGroups(const BrokerSelection& selection) {
   const bool quick = selection.quick;
   const int64_t data_bytes = std::min<int64_t>(selection.space_bytes / 4, 64 << 20);
-  const std::string page_cache = "--durability=page_cache";
+  const Setting page_cache = {kDurability, "page_cache"};
   Sweeps sweeps(selection);
-  sweeps.Add("durability", {"journal", "page_cache"}, "1,000 records/s of 1 KiB", {},
+  sweeps.Add(kDurability, {"journal", "page_cache"}, "1,000 records/s of 1 KiB", {},
              PacedRecords(1000));
   if (!quick) {
-    sweeps.Add("durability", {"journal", "page_cache"}, "batches of 64 KiB", {},
+    sweeps.Add(kDurability, {"journal", "page_cache"}, "batches of 64 KiB", {},
                Batches(64 << 10, selection.space_bytes));
   }
   sweeps.Add("busy_poll_us",
              quick ? std::vector<std::string>{"0", "20", "100"}
                    : std::vector<std::string>{"0", "5", "20", "50", "100", "500"},
              "5,000 records/s of 1 KiB", {}, PacedRecords(5000));
-  sweeps.Add("journal_depth", {"1", "2", "4"}, "5,000 records/s of 1 KiB", {}, PacedRecords(5000));
+  if (selection.running == nullptr) {
+    sweeps.Add("journal_depth", {"1", "2", "4"}, "5,000 records/s of 1 KiB", {},
+               PacedRecords(5000));
+  }
   sweeps.Add("write_path", {"auto", "inline", "ring"}, "batches of 64 KiB, page cache",
              {page_cache}, Batches(64 << 10, selection.space_bytes));
   for (const int64_t chunk : quick ? std::vector<int64_t>{256 << 10}
@@ -212,12 +268,15 @@ std::vector<Group> BrokerGroups(const BrokerSelection& selection) {
                absl::StrCat("hot fetches of ", perf::SizeName(chunk)), {page_cache},
                Fetches(chunk, data_bytes));
   }
+  sweeps.Add("journal_bypass_bytes", {"65536", "262144", "1048576"}, "batches of 256 KiB", {},
+             Batches(256 << 10, selection.space_bytes));
   std::vector<std::pair<std::string, Load>> sizes;
   for (const int64_t size : {int64_t{1} << 10, int64_t{16} << 10, int64_t{64} << 10,
                              int64_t{256} << 10, int64_t{1} << 20}) {
     sizes.emplace_back(perf::SizeName(size), Batches(size, selection.space_bytes));
   }
   sweeps.AddLoads("batches of this size", sizes);
+  if (selection.running != nullptr) return sweeps.Take();
   std::vector<std::pair<std::string, Load>> cores;
   for (int count = 1; count <= perf::CpuCount(); count *= 2) {
     cores.emplace_back(absl::StrCat(count), BatchesToEachCore(count, 64 << 10));

@@ -105,6 +105,39 @@ class LabTest(unittest.TestCase):
             self.assertGreater(each["rounds"]["p99_us"][0], 0)
         self.assertEqual(self.left(), [])
 
+    def test_a_running_broker_has_its_settings_back(self):
+        broker = harness.Broker(self.root, 1)
+        self.addCleanup(broker.kill)
+        broker.start()
+        broker.create_topic("mine")
+        broker.ringtail("broker", "alter", "write_path=ring")
+
+        def settings():
+            return json.loads(broker.ringtail("broker", "describe", "--all", "--json"))
+        before = settings()
+        done = harness.execute([harness.RINGTAIL, "-b", broker.native(), "lab", "broker", "--running", "--quick",
+                                "--seconds", "1", "--rounds", "1", "--dir", self.root, "--only", "busy_poll_us,write_path",
+                                "--json", self.json])
+        self.assertEqual(done.rc, 0, done.text)
+        with open(self.json) as file:
+            groups = json.load(file)["groups"]
+        self.assertEqual([[each["path"] for each in group["paths"]] for group in groups],
+                         [["0", "20", "100"], ["auto", "inline", "ring"]])
+        for group in groups:
+            for each in group["paths"]:
+                self.assertEqual(each["unavailable"], "")
+                self.assertGreater(each["rounds"]["cpu_us_per_op"][0], 0)
+        self.assertEqual(settings(), before)
+        self.assertEqual([one["name"] for one in json.loads(broker.ringtail("topic", "list", "--json"))], ["mine"])
+        self.assertGreater(broker.total("log", "writes_inline"), 0, "it was changed meanwhile")
+
+        done = harness.execute([harness.RINGTAIL, "-b", "10.0.0.1:7092", "lab", "broker", "--running", "--dir", self.root])
+        self.assertIn("run this on the broker's machine", done.text)
+        broker.kill()
+        done = harness.execute([harness.RINGTAIL, "-b", broker.native(), "lab", "broker", "--running",
+                                "--dir", self.root])
+        self.assertNotEqual(done.rc, 0)
+
     def test_stopped_it_reports_what_there_is(self):
         process = subprocess.Popen([harness.RINGTAIL, "lab", "--seconds", "600", "--dir", self.root, "--only", "futex,pwrite",
                                     "--json", self.json], stdout=subprocess.PIPE, text=True, start_new_session=True)

@@ -7,7 +7,9 @@
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
+#include <memory>
 #include <optional>
+#include <stdexcept>
 #include <system_error>
 
 #include "absl/strings/match.h"
@@ -22,29 +24,40 @@
 #include "perf/lab/report_files.h"
 #include "perf/lab/rule.h"
 #include "perf/lab/runner.h"
+#include "perf/lab/running_broker.h"
 #include "perf/lab/text_report.h"
 #include "perf/lib/os.h"
 #include "server/host.h"
 #include "tools/cli/cli.h"
+#include "tools/client/address.h"
 
 namespace ringtail::cli {
 namespace {
 
 constexpr size_t kColumns = 100;
+constexpr uint16_t kNativePort = 7092;
 
 constexpr const char* kBrokerFooter =
     "It starts brokers of its own, one for each value of a flag and each round, on ports that the\n"
     "kernel picks and with data in a directory that is removed, and puts a load of produce or "
     "fetch\n"
-    "requests on them: durability, busy_poll_us, journal_depth, write_path, send_path, cores, and\n"
-    "sizes of batches. What the flag does to throughput, latency and the broker's CPU stands "
+    "requests on them: durability, busy_poll_us, journal_depth, journal_bypass_bytes, write_path,\n"
+    "send_path, cores, and sizes of batches. What the flag does to throughput, latency and the "
+    "broker's CPU stands "
     "beside\n"
     "each other; --only takes flags.\n"
+    "\n"
+    "With --running it is the broker at --bootstrap, on this machine, whose settings are changed\n"
+    "while it runs (ringtail broker alter), all but what needs a restart. They are put back at "
+    "the\n"
+    "end, also after Ctrl-C, and the topics that it makes (ringtail-lab-*) are deleted. Whoever\n"
+    "else uses that broker feels it.\n"
     "\n"
     "Examples:\n"
     "  ringtail lab broker --quick\n"
     "  ringtail lab broker --only busy_poll_us --seconds 60\n"
-    "  ringtail lab broker --flag cores=1 --flag journal_depth=4 --json broker.json";
+    "  ringtail lab broker --flag cores=1 --flag journal_depth=4 --json broker.json\n"
+    "  ringtail -b 127.0.0.1:7092 lab broker --running --only send_path";
 
 constexpr const char* kFooter =
     "It measures, on this machine and the file system of --dir, the kernel's ways to write, send,\n"
@@ -77,6 +90,8 @@ struct LabOptions {
   std::string compare_file;
   std::string from_file;
   bool broker = false;
+  bool running = false;
+  std::string bootstrap;  // of a running one
   std::string ringtaild;
   std::vector<std::string> broker_flags;
 };
@@ -143,11 +158,23 @@ absl::StatusOr<std::string> FindRingtaild(const std::string& asked) {
                     : absl::StrCat("--ringtaild ", asked, ": no program"));
 }
 
+// On this machine: its process is measured, and its load goes over loopback.
+std::unique_ptr<lab::RunningBroker> FindRunning(const LabOptions& options) {
+  const auto address = client::ParseAddress(options.bootstrap, kNativePort);
+  if (!address.ok()) throw std::runtime_error(std::string(address.status().message()));
+  if (address->host != "127.0.0.1" && address->host != "localhost") {
+    throw std::runtime_error(absl::StrCat("--running: expected a broker at 127.0.0.1, came ",
+                                          address->host, "; run this on the broker's machine"));
+  }
+  return std::make_unique<lab::RunningBroker>(address->port, lab::SweptSettings());
+}
+
 std::vector<lab::Group> GroupsOf(const LabOptions& options, const std::string& ringtaild,
-                                 const std::string& directory, int64_t space_bytes) {
+                                 const lab::RunningBroker* running, const std::string& directory,
+                                 int64_t space_bytes) {
   if (options.broker) {
     return lab::BrokerGroups(
-        {ringtaild, options.broker_flags, directory, options.quick, space_bytes});
+        {ringtaild, options.broker_flags, directory, options.quick, space_bytes, running});
   }
   return lab::AllGroups(
       {directory, options.quick, {options.sizes.begin(), options.sizes.end()}, space_bytes});
@@ -161,13 +188,15 @@ lab::LabResult Measure(const LabOptions& options, const std::string& ringtaild) 
   lab::DescribeMachine(parent, &result);
   CatchInterrupts();
   const perf::ScratchDir scratch(parent);
+  std::unique_ptr<lab::RunningBroker> running;
+  if (options.running) running = FindRunning(options);
   ProgressLine line;
   const lab::Hooks hooks = {
       .progress = [&line](double done, double seconds_left,
                           const std::string& what) { line.Show(done, seconds_left, what); },
       .stop = Interrupted};
-  std::vector<lab::Group> groups =
-      lab::Choose(GroupsOf(options, ringtaild, scratch.path(), space_bytes), options.only);
+  std::vector<lab::Group> groups = lab::Choose(
+      GroupsOf(options, ringtaild, running.get(), scratch.path(), space_bytes), options.only);
   lab::Run({options.quick, options.seconds, options.rounds}, std::move(groups), hooks, &result);
   return result;
 }
@@ -189,7 +218,7 @@ absl::Status Lab(const LabOptions& options) {
   RT_RETURN_IF_ERROR(CheckOutput("--json", options.json_file));
   RT_RETURN_IF_ERROR(CheckOutput("--html", options.html_file));
   std::string ringtaild;
-  if (options.broker && options.from_file.empty()) {
+  if (options.broker && !options.running && options.from_file.empty()) {
     RT_ASSIGN_OR_RETURN(ringtaild, FindRingtaild(options.ringtaild));
   }
   try {
@@ -253,10 +282,16 @@ void AddLabCommand(CLI::App& app, Context& context) {
         }
       },
       "NAME=VALUE: a flag of every broker that is started; may be repeated");
+  broker->add_flag("--running", options->running,
+                   "the broker that runs at --bootstrap, instead of brokers of its own");
   broker->footer(kBrokerFooter);
   broker->callback([options] { options->broker = true; });
-  command->callback(
-      [options, &context] { context.command = [options](Context&) { return Lab(*options); }; });
+  command->callback([options, &context] {
+    context.command = [options](Context& c) {
+      options->bootstrap = c.bootstrap;
+      return Lab(*options);
+    };
+  });
 }
 
 }  // namespace ringtail::cli
