@@ -168,14 +168,20 @@ class Broker:
         return self.ports["native"] if core is None else self.ports["cores"][core]["native"]
 
     def http(self, path):
-        """(status, body) of an admin page."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports["admin"], timeout=30)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, response.read().decode()
-        finally:
-            connection.close()
+        """(status, body) of an admin page. On a machine that is very busy the broker gives a reply up that
+        did not get out within a second: then it is asked again."""
+        for tries_left in (2, 1, 0):
+            connection = http.client.HTTPConnection("127.0.0.1", self.ports["admin"], timeout=30)
+            try:
+                connection.request("GET", path)
+                response = connection.getresponse()
+                return response.status, response.read().decode()
+            except http.client.HTTPException:
+                if tries_left == 0:
+                    raise
+            finally:
+                connection.close()
+        return None
 
     def page(self, path):
         status, body = self.http(path)
