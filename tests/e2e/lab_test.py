@@ -62,6 +62,8 @@ class LabTest(unittest.TestCase):
         self.assertEqual(len(line), 1, report.text)
         flags = shlex.split(line[0])[1:]
         self.assertEqual(flags, ["--send_rule=2048=copy,*=mapped,cold=copy"])
+        live = [line for line in report.text.splitlines() if "ringtail broker alter" in line]
+        self.assertEqual(shlex.split(live[0].split("alter", 1)[1]), [flag.removeprefix("--") for flag in flags])
         tune = harness.execute([harness.RINGTAIL, "tune", "--lab", self.json])
         self.assertIn("--send_rule=2048=copy,*=mapped,cold=copy", tune.text)
 

@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "engine/base/result.h"
 #include "perf/lab/broker_groups.h"
 #include "perf/lab/comparison.h"
@@ -211,6 +212,10 @@ std::string RuleText(const lab::LabResult& result) {
   if (flags.empty()) return text + "  Its defaults are as good as anything that was measured.\n";
   text += "  ringtaild";
   for (const lab::Flag& flag : flags) absl::StrAppend(&text, " '", flag.text, "'");
+  text += "\n  or, while it runs: ringtail broker alter";
+  for (const lab::Flag& flag : flags) {
+    absl::StrAppend(&text, " '", absl::StripPrefix(flag.text, "--"), "'");
+  }
   return text + "\n";
 }
 
