@@ -3,7 +3,7 @@
 write and one flush (or a write with FUA). The kernel's own block events of a loop device, ext4 and
 XFS; requests are told apart by the extents of the files they write. Needs root and tracefs.
 
-    cd bazel-bin && ../tests/soak/block_trace.py [SECONDS]
+    tests/soak/block_trace.sh    # BLOCK_TRACE_SECONDS=10
 """
 
 import collections
@@ -27,6 +27,7 @@ WARM_UP_RECORDS = 500
 RATE = 500  # records a second
 FLAGS = ["--journal_file_bytes=16MiB", "--journal_bytes_max=32MiB"]
 EVENT = re.compile(r"block_rq_issue: (\d+),(\d+) (\S+) \d+ \(.*?\) (\d+) \+ (\d+) ")
+FRAME_SECTORS = 8  # at least
 SEALS = 3  # frames of an idle journal while the trace begins and ends
 PER_FRAME_MAX = 1.1  # of flushes: those of segments, checkpoints and the file system come on top
 
@@ -109,7 +110,7 @@ class BlockTrace(unittest.TestCase):
                 for key in ("frames", "entries", "syncs", "group_syncs", "checkpoints")}
 
     def report(self, kind, sent, done, events, places):
-        writes, flushes, fua = collections.Counter(), 0, 0
+        writes, sectors, flushes, fua = collections.Counter(), collections.Counter(), 0, 0
         for event in events:
             flags, sector, count = event[3], int(event[4]), int(event[5])
             # "FF": a flush alone; "WFS": a write behind one; "W...F" behind the first: FUA.
@@ -118,6 +119,7 @@ class BlockTrace(unittest.TestCase):
             if "W" in flags and count:
                 fua += "F" in flags.split("W", 1)[1]
                 writes[owner(places, sector)] += 1
+                sectors[owner(places, sector)] += count
         frames = done["frames"]
         print(f"\n{kind}: {sent} records in {SECONDS:g} s; " +
               ", ".join(f"{count} {key}" for key, count in done.items()), file=sys.stderr)
@@ -128,7 +130,9 @@ class BlockTrace(unittest.TestCase):
         self.assertGreater(frames, 100)
         self.assertGreaterEqual(flushes + fua, frames - SEALS)
         self.assertLess(flushes + fua, PER_FRAME_MAX * frames)
-        self.assertGreaterEqual(writes["the journal"], frames - SEALS)
+        # Two frames in flight lie side by side: where the device is slow, the block layer makes one request
+        # of them. None is left out.
+        self.assertGreaterEqual(sectors["the journal"], FRAME_SECTORS * (frames - SEALS))
         self.assertLess(writes["the journal"], PER_FRAME_MAX * frames)
 
     def test_ext4(self):
