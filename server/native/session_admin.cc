@@ -3,6 +3,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "server/native/config_changes.h"
 #include "server/native/error_map.h"
 #include "server/native/session.h"
 #include "server/native/session_scratch.h"
@@ -174,19 +175,10 @@ task::Task<void> Session::HandleAlterTopic(Scratch* scratch) {
     FillError(error, "", response->mutable_error());
     co_return;
   }
-  absl::flat_hash_set<absl::string_view> named;
-  std::string twice;
   server::AlterTopicProposal proposal{.topic_id = topic->id,
                                       .partitions = request.partitions(),
                                       .validate_only = request.validate_only()};
-  for (const auto& entry : request.set()) {
-    if (!named.insert(entry.name()).second) twice = entry.name();
-    proposal.configs.push_back({.name = entry.name(), .value = entry.value()});
-  }
-  for (const std::string& name : request.reset()) {
-    if (!named.insert(name).second) twice = name;
-    proposal.configs.push_back({.name = name, .op = server::ConfigChange::Op::kDelete});
-  }
+  const std::string twice = TakeChanges(request, &proposal.configs);
   if (!twice.empty()) {
     FillError(Error::kInvalidRequest, absl::StrCat("config ", twice, " is named more than once"),
               response->mutable_error());

@@ -3,8 +3,8 @@
 
 #include <utility>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "server/native/config_changes.h"
 #include "server/native/error_map.h"
 #include "server/native/session.h"
 #include "server/native/session_scratch.h"
@@ -30,17 +30,8 @@ void Session::HandleDescribeBroker(Scratch* scratch) {
 task::Task<void> Session::HandleAlterBroker(Scratch* scratch) {
   const auto& request = scratch->request->alter_broker();
   auto* response = scratch->response;
-  absl::flat_hash_set<absl::string_view> named;
-  std::string twice;
   server::AlterSettingsProposal proposal{.validate_only = request.validate_only()};
-  for (const auto& entry : request.set()) {
-    if (!named.insert(entry.name()).second) twice = entry.name();
-    proposal.settings.push_back({.name = entry.name(), .value = entry.value()});
-  }
-  for (const std::string& name : request.reset()) {
-    if (!named.insert(name).second) twice = name;
-    proposal.settings.push_back({.name = name, .op = server::ConfigChange::Op::kDelete});
-  }
+  const std::string twice = TakeChanges(request, &proposal.settings);
   if (!twice.empty()) {
     FillError(base::Error::kInvalidRequest,
               absl::StrCat("config ", twice, " is named more than once"),
