@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/check.h"
 #include "engine/base/logging.h"
+#include "engine/base/result.h"
 #include "server/broker_configs.h"
 #include "server/config_checks.h"
 #include "server/config_knobs.h"
@@ -68,31 +69,36 @@ absl::Status LiveConfig::Set(const std::string& name, const std::string& value,
                      "and the file at start"));
   }
   LoadedConfig changed = *config;
-  absl::Status valid = knobs::Set(field, value, &changed.config);
-  if (valid.ok()) valid = CheckValues(changed.config);
-  if (!valid.ok()) return absl::InvalidArgumentError(absl::StrCat(name, ": ", valid.message()));
+  if (const absl::Status valid = knobs::Set(field, value, &changed.config); !valid.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(name, ": ", valid.message()));
+  }
+  RT_RETURN_IF_ERROR(CheckValues(changed.config));
   changed.sources[static_cast<size_t>(field->number())] = ConfigSource::kSet;
   *config = std::move(changed);
   return absl::OkStatus();
 }
 
-absl::Status LiveConfig::Check(const Settings& set) const {
+LoadedConfig LiveConfig::Overlay(const Settings& set, std::vector<std::string>* refused) const {
   LoadedConfig config = start_;
   for (const auto& [name, value] : set) {
-    if (const absl::Status valid = Set(name, value, &config); !valid.ok()) return valid;
+    const absl::Status valid = Set(name, value, &config);
+    if (!valid.ok()) refused->emplace_back(valid.message());
   }
-  return absl::OkStatus();
+  return config;
+}
+
+absl::Status LiveConfig::Check(const Settings& set) const {
+  std::vector<std::string> refused;
+  Overlay(set, &refused);
+  return refused.empty() ? absl::OkStatus() : absl::InvalidArgumentError(refused.front());
 }
 
 std::shared_ptr<const LiveOptions> LiveConfig::Under(const Settings& set,
                                                      std::vector<std::string>* left_out) const {
-  LoadedConfig now = start_;
-  for (const auto& [name, value] : set) {
-    const absl::Status valid = Set(name, value, &now);
-    if (!valid.ok() && left_out != nullptr) left_out->emplace_back(valid.message());
-  }
-  const Config& config = now.config;
+  std::vector<std::string> refused;
   auto options = std::make_shared<LiveOptions>();
+  options->config = Overlay(set, left_out != nullptr ? left_out : &refused);
+  const Config& config = options->config.config;
   options->core = ToCoreOptions(config);
   options->workers = {.file_max = static_cast<uint32_t>(config.io_file_workers_max()),
                       .other_max = static_cast<uint32_t>(config.io_other_workers_max()),
@@ -108,9 +114,8 @@ std::shared_ptr<const LiveOptions> LiveConfig::Under(const Settings& set,
   options->connection_idle_ns = config.connection_idle_s() * base::kNanosPerSecond;
   options->send_timeout_ns = config.send_timeout_s() * base::kNanosPerSecond;
   RT_CHECK(base::ParseLogLevel(config.log_level(), &options->log_level));
-  options->config_json = ConfigJson(now);
   BrokerOptions broker = ToBrokerOptions(config);
-  broker.configs = ListBrokerConfigs(now, start_);
+  broker.configs = ListBrokerConfigs(options->config, start_);
   options->broker = std::make_shared<const BrokerOptions>(std::move(broker));
   return options;
 }

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "server/cluster/image.h"
 #include "server/config.h"
 #include "server/live_options.h"
@@ -31,6 +30,8 @@ class LiveConfig {
 
  private:
   static absl::Status Set(const std::string& name, const std::string& value, LoadedConfig* config);
+  // The start's configuration with what of `set` can be taken; why not in *refused.
+  LoadedConfig Overlay(const Settings& set, std::vector<std::string>* refused) const;
 
   const LoadedConfig start_;
   const size_t connections_max_;

@@ -3,12 +3,12 @@
 
 #include <cstddef>
 #include <memory>
-#include <string>
 
 #include "engine/base/logging.h"
 #include "engine/core/core.h"
 #include "engine/io/send_rule.h"
 #include "server/broker.h"
+#include "server/config.h"
 
 namespace ringtail::server {
 
@@ -25,7 +25,7 @@ struct LiveOptions {
   std::shared_ptr<const BrokerOptions> broker = std::make_shared<BrokerOptions>();
   // Of the whole process.
   base::LogLevel log_level = base::LogLevel::kInfo;
-  std::string config_json;  // the configuration in force (config.h)
+  LoadedConfig config;  // in force
 };
 
 }  // namespace ringtail::server

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "server/admin/snapshot.h"
+#include "server/config.h"
 #include "server/process.h"
 
 namespace ringtail::server {
@@ -15,7 +16,7 @@ class ProcessSnapshots : public admin::SnapshotSource {
   admin::Answers<admin::GroupSnapshot> Groups(size_t offsets_max, int64_t timeout_ms) override;
   admin::Answers<admin::ConnectionSnapshot> Connections(int64_t timeout_ms) override;
   admin::Answers<admin::TaskSnapshot> Tasks(int64_t timeout_ms) override;
-  std::string ConfigJson() override { return process_.live()->config_json; }
+  std::string ConfigJson() override { return server::ConfigJson(process_.live()->config); }
   std::string StuckReason() override { return process_.StuckReason(); }
 
  private:

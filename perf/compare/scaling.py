@@ -9,7 +9,8 @@ partition: a produce of one record, durable, and a fetch of it, in turns over th
 N and 3 N such exchanges, so that starts and connections are in neither. What the simulation itself executes is left out,
 and so is the cores' loop, which it drives.
 Goal: within 5 % of one core's. Exit status: 0 where it is met, 3 where not, 1 where something failed. Needs valgrind
-(apt-get install valgrind), and `tools/dev build //tests/server/kafka:zero_hop_test` first."""
+(apt-get install valgrind), and `tools/dev test //tests/server/kafka:zero_hop_test` first, whose binary it runs. That no
+message leaves a core is what that test asserts: where one does, it fails."""
 
 import argparse
 import os
